@@ -1,0 +1,138 @@
+"""A run's events as they happen: first what the database has, then what comes live, each once and in order.
+
+The live tail may lose things: every gap in the positions, and every few seconds of silence, are answered by
+reading the database, so that a stream is complete also while Redis is away.
+"""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, request
+
+from rivet.api.auth import needs_admin
+from rivet.api.desk import the_web
+from rivet.api.event import event_of
+from rivet.api.problems import problem
+from rivet.api.runs import InProject
+from rivet.domain.errors import InvalidInput, Unavailable
+from rivet.domain.ids import RunId
+from rivet.domain.record import ControlEvent
+from rivet.engine.ports import Entry
+from rivet.wiring.web import Web
+
+events = APIBlueprint("events", __name__, tag="Runs")
+
+PAGE = 32
+LOOK_AFTER_S = 2.0
+WAIT_S = 0.5
+PING_S = 15.0
+_ANSWERS: Any = {
+    "200": {"description": "The stream", "content": {"text/event-stream": {}}},
+    "204": {"description": "Last-Event-ID is that of the end: nothing follows it"},
+    "503": {"description": "Too many streams"},
+}
+
+
+@events.get("/runs/<run>/events")
+@events.input(InProject, location="query")
+@events.doc(
+    summary="Follow a run: Server-Sent Events `state`, `log`, `end`",
+    security="bearer",
+    responses=_ANSWERS,
+)
+@needs_admin
+def follow(run: str, query_data: InProject) -> Response:
+    web = the_web()
+    found = web.runs.find(run, query_data.project)
+    web.runs.one(found, web.base_url)
+    after = _position(request.headers.get("Last-Event-ID", ""))
+    end = web.records.end_of(found)
+    if end is not None and after >= end:
+        return Response(status=204)
+    if not web.streams.acquire(blocking=False):
+        return problem(
+            503, "too_many_streams", "as many streams are open as this server has threads for; try again soon"
+        )
+    return Response(
+        _Stream(web, found, after),
+        mimetype="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+def _position(sent: str) -> int:
+    if not sent:
+        return 0
+    if not (sent.isascii() and sent.isdecimal() and len(sent) < 19):
+        raise InvalidInput("Last-Event-ID: is none of this stream's ids, which are positions: 0, 1, 2, …")
+    return int(sent)
+
+
+class _Stream:
+    """The answer's body. Its place among the streams is given back however it ends, begun or not."""
+
+    def __init__(self, web: Web, run: RunId, after: int) -> None:
+        self._web = web
+        self._pieces = _pieces(web, run, after)
+        self._is_open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._pieces.close()
+            self._web.streams.release()
+
+
+def _pieces(web: Web, run: RunId, after: int) -> Generator[bytes]:
+    """Until `end`, or until the server closes: then the client comes back where it was."""
+    with web.tail.watch(run) as watch:
+        spoken = looked = time.monotonic()
+        yield b": watching\n\n"
+        fresh = _stored(web, run, after)
+        while not web.closing.is_set():
+            for entry in fresh:
+                after = entry.pos
+                piece = _piece(web, entry)
+                if piece:
+                    yield piece
+                    spoken = time.monotonic()
+                if entry.type == ControlEvent.RUN_ENDED.value:
+                    return
+            if len(fresh) == PAGE:
+                fresh = _stored(web, run, after)
+                continue
+            if time.monotonic() - spoken > PING_S:
+                yield b": ping\n\n"
+                spoken = time.monotonic()
+            live = [entry for entry in watch.get(WAIT_S) if entry.pos > after]
+            has_gap = any(entry.pos != after + place for place, entry in enumerate(live, 1))
+            if has_gap or (not live and time.monotonic() - looked > LOOK_AFTER_S):
+                fresh = _stored(web, run, after)
+                looked = time.monotonic()
+            else:
+                fresh = live
+
+
+def _stored(web: Web, run: RunId, after: int) -> list[Entry]:
+    """What the database has; nothing while it is away: the stream waits, and the pings go on."""
+    try:
+        return web.records.after(run, after, PAGE)
+    except Unavailable:
+        return []
+
+
+def _piece(web: Web, entry: Entry) -> bytes:
+    told = event_of(entry)
+    if told is None:
+        return b""
+    kind, data = told
+    if kind == "end":
+        data = {"run": web.runs.one(entry.run_id, web.base_url), **data}
+    packed = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {entry.pos}\nevent: {kind}\ndata: {packed}\n\n".encode()

@@ -1,0 +1,134 @@
+"""What runners say, and are told: register, beat, claim a job, renew its lease."""
+
+from typing import Any
+from uuid import UUID
+
+from apiflask import APIBlueprint
+from flask import jsonify
+from pydantic import BaseModel, ConfigDict, Field
+
+from rivet.api.auth import needs_runner, ticket_for
+from rivet.api.desk import the_token, the_web
+from rivet.domain.errors import Fenced
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.engine.beat_runner import beat_runner
+from rivet.engine.claim_job import claim_job
+from rivet.engine.register_runner import Registration, register_runner
+from rivet.engine.renew_lease import LeaseAnswer, renew_lease
+
+runner_protocol = APIBlueprint("runner_protocol", __name__, tag="Runner protocol", url_prefix="/runner")
+
+_MOST = 2**31 - 1
+
+
+class Asked(BaseModel):
+    """Unknown fields are passed over: a newer runner may say more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Registering(Asked):
+    name: str = Field(max_length=200)
+    queues: list[str] = Field(min_length=1, max_length=100)
+    slots: int = Field(ge=1, le=256)
+    isolation: str = Field(max_length=100)
+    version: str = Field(max_length=100)
+    protocol: int = Field(ge=0, le=_MOST)
+    previous_session: UUID | None = None
+
+
+class Beating(Asked):
+    session: UUID
+    free_slots: int = Field(ge=0, le=_MOST)
+    own_queue: int = Field(ge=0, le=_MOST)
+    holds: list[str] = Field(max_length=10_000)
+
+
+class Claiming(Asked):
+    session: UUID
+    epoch: int = Field(ge=1, le=_MOST)
+    protocol: int = Field(default=0, ge=0, le=_MOST)
+
+
+class Renewing(Asked):
+    epoch: int = Field(ge=1, le=_MOST)
+
+
+@runner_protocol.post("/register")
+@runner_protocol.input(Registering)
+@runner_protocol.doc(summary="Register with a session", security="bearer")
+@needs_runner
+def register(json_data: Registering) -> Any:
+    web = the_web()
+    asked = Registration(
+        name=json_data.name,
+        queues=tuple(dict.fromkeys(json_data.queues)),
+        slots=json_data.slots,
+        isolation=json_data.isolation,
+        version=json_data.version,
+        protocol=json_data.protocol,
+        previous_session=json_data.previous_session,
+    )
+    session = register_runner(
+        asked, the_token(), store=web.store, ids=web.ids, lease_s=web.settings.lease_seconds
+    )
+    return jsonify(session=str(session))
+
+
+@runner_protocol.post("/heartbeat")
+@runner_protocol.input(Beating)
+@runner_protocol.doc(summary="Say that the runner lives and what it holds", security="bearer")
+@needs_runner
+def heartbeat(json_data: Beating) -> Any:
+    web = the_web()
+    beat = beat_runner(
+        SessionId(json_data.session),
+        json_data.free_slots,
+        json_data.own_queue,
+        json_data.holds,
+        store=web.store,
+        lease_s=web.settings.lease_seconds,
+        token=the_token(),
+    )
+    again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
+    return jsonify(drain=beat.drain, publish_again=again)
+
+
+@runner_protocol.post("/jobs/<job>/claim")
+@runner_protocol.input(Claiming)
+@runner_protocol.doc(
+    summary="Claim a job: its order and ticket",
+    security="bearer",
+    responses={409: "Drop the message: it is another's", 426: "The protocols do not overlap"},
+)
+@needs_runner
+def claim(job: str, json_data: Claiming) -> Any:
+    web = the_web()
+    order = claim_job(
+        _job(job),
+        SessionId(json_data.session),
+        Epoch(json_data.epoch),
+        json_data.protocol,
+        the_token(),
+        store=web.store,
+        tickets=web.tickets,
+    )
+    return jsonify(order.as_dict())
+
+
+@runner_protocol.post("/jobs/<job>/lease")
+@runner_protocol.input(Renewing)
+@runner_protocol.doc(summary="Renew a job's lease, with its ticket", security="bearer")
+def lease(job: str, json_data: Renewing) -> Any:
+    ticket = ticket_for(_job(job))
+    answer = LeaseAnswer("fenced", 0)
+    if ticket.epoch == json_data.epoch:
+        answer = renew_lease(ticket.job, ticket.epoch, ticket.session, store=the_web().store)
+    return jsonify(state=answer.state, ingested_seq=answer.ingested_seq)
+
+
+def _job(text: str) -> JobId:
+    try:
+        return JobId(UUID(text))
+    except ValueError:
+        raise Fenced("this is no job's id: drop the message") from None

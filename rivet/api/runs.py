@@ -1,0 +1,120 @@
+"""Runs: start, list, read, cancel."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from apiflask import APIBlueprint
+from flask import url_for
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from rivet.api.auth import needs_admin
+from rivet.api.desk import the_token, the_web
+from rivet.api.paging import Paged, bad_cursor, page
+from rivet.api.pipelines import bounded_source
+from rivet.api.shown import RunPage, RunShown
+from rivet.domain.ids import RunId
+from rivet.engine.cancel_run import cancel_run
+from rivet.engine.start_run import StartRequest, start_run
+
+runs = APIBlueprint("runs", __name__, tag="Runs")
+
+Status = Literal[
+    "queued", "running", "waiting", "cancelling", "passed", "failed", "errored", "cancelled", "timed_out"
+]
+
+
+class ToStart(BaseModel):
+    """What to run, and with what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Any] = Field(default_factory=dict, max_length=500, description="By name.")
+    version: int | None = Field(default=None, ge=1, description="A published version; the newest if absent.")
+    source: str | None = Field(default=None, description="Run this text as an unpublished version.")
+    save: bool = Field(default=False, description="Publish `source` as well.")
+
+    @field_validator("source")
+    @classmethod
+    def _bounded(cls, source: str | None) -> str | None:
+        return None if source is None else bounded_source(source)
+
+
+class Which(Paged):
+    project: str | None = Field(default=None, max_length=200)
+    pipeline: str | None = Field(default=None, max_length=200)
+    status: Status | None = None
+
+
+class InProject(BaseModel):
+    """Where a run named `pipeline#12` is looked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: str = Field(default="default", max_length=200)
+
+
+@runs.post("/projects/<project>/pipelines/<slug>/runs")
+@runs.input(ToStart)
+@runs.output(RunShown, status_code=202)
+@runs.doc(summary="Start a run", security="bearer")
+@needs_admin
+def start(project: str, slug: str, json_data: ToStart) -> Any:
+    web = the_web()
+    asked = StartRequest(
+        project=project,
+        slug=slug,
+        inputs=json_data.inputs,
+        source=json_data.source,
+        version=json_data.version,
+        save=json_data.save,
+        actor=the_token().name,
+        trigger="manual",
+    )
+    run = start_run(asked, store=web.store, evaluator=web.evaluator, ids=web.ids)
+    return web.runs.one(run, web.base_url), 202, {"Location": url_for("runs.read", run=str(run))}
+
+
+@runs.get("/runs")
+@runs.input(Which, location="query")
+@runs.output(RunPage)
+@runs.doc(summary="List runs, newest first", security="bearer")
+@needs_admin
+def list_all(query_data: Which) -> dict[str, Any]:
+    web = the_web()
+    after = query_data.after()
+    try:
+        before = None if after is None else UUID(after)
+    except ValueError:
+        raise bad_cursor() from None
+    return page(
+        *web.runs.page(
+            project=query_data.project,
+            pipeline=query_data.pipeline,
+            status=query_data.status,
+            before=before,
+            limit=query_data.limit,
+            base_url=web.base_url,
+        )
+    )
+
+
+@runs.get("/runs/<run>")
+@runs.input(InProject, location="query")
+@runs.output(RunShown)
+@runs.doc(summary="Read a run, named by its id, a prefix of it, or pipeline#12", security="bearer")
+@needs_admin
+def read(run: str, query_data: InProject) -> dict[str, Any]:
+    web = the_web()
+    return web.runs.one(web.runs.find(run, query_data.project), web.base_url)
+
+
+@runs.post("/runs/<run>/cancel")
+@runs.input(InProject, location="query")
+@runs.output(RunShown, status_code=202)
+@runs.doc(summary="Cancel a run; asking again changes nothing", security="bearer")
+@needs_admin
+def cancel(run: str, query_data: InProject) -> Any:
+    web = the_web()
+    found: RunId = web.runs.find(run, query_data.project)
+    cancel_run(found, the_token().name, store=web.store)
+    return web.runs.one(found, web.base_url), 202

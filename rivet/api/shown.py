@@ -1,0 +1,136 @@
+"""What answers look like, for the OpenAPI document: the code that makes them is in `store.read_*`."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class AttemptShown(BaseModel):
+    number: int
+    status: str
+    reason: str | None
+    exit_code: int | None
+    error: dict[str, Any] | None
+    runner: str
+    started_at: str
+    ended_at: str | None
+    lines: int
+
+
+class StageShown(BaseModel):
+    key: str
+    name: str
+    job: str
+    status: str
+    reason: str | None
+    waiting_since: str | None
+    needs: list[str]
+    queue: str
+    runner: str | None
+    attempts: list[AttemptShown]
+
+
+class RunShown(BaseModel):
+    id: str
+    number: int
+    project: str
+    pipeline: str
+    version: int | None
+    status: str
+    reason: str | None
+    waiting_since: str | None
+    trigger: str
+    actor: str
+    cancelled_by: str | None
+    rerun_of: str | None
+    isolation: str | None
+    inputs: dict[str, Any]
+    warnings: list[str]
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    url: str
+    lines: int
+    stages: list[StageShown]
+
+
+class RunPage(BaseModel):
+    items: list[RunShown]
+    next_cursor: str | None
+
+
+class FindingShown(BaseModel):
+    line: int
+    column: int
+    code: str
+    message: str
+    severity: str
+
+
+class PipelineShown(BaseModel):
+    slug: str
+    name: str
+    project: str
+    version: int | None
+    created_at: str
+    updated_at: str
+
+
+class PipelineWithSource(PipelineShown):
+    source: str | None
+
+
+class PipelinePage(BaseModel):
+    items: list[PipelineShown]
+    next_cursor: str | None
+
+
+class SavedShown(PipelineWithSource):
+    findings: list[FindingShown]
+
+
+class CheckedShown(BaseModel):
+    valid: bool
+    name: str | None
+    slug: str | None
+    findings: list[FindingShown]
+
+
+class VersionShown(BaseModel):
+    number: int
+    digest: str
+    created_at: str
+    source: str
+
+
+class VersionPage(BaseModel):
+    items: list[VersionShown]
+    next_cursor: str | None
+
+
+class RunnerShown(BaseModel):
+    name: str
+    status: str
+    queues: list[str]
+    slots: int
+    free_slots: int
+    jobs: int
+    isolation: str
+    version: str
+    protocol: int
+    registered_at: str
+    seen_at: str
+
+
+class RunnerPage(BaseModel):
+    items: list[RunnerShown]
+    next_cursor: str | None
+
+
+class TokenMade(BaseModel):
+    """The only time that the token is told."""
+
+    token: str
+    kind: str
+    name: str
+    queues: list[str]

@@ -1,0 +1,85 @@
+"""The WSGI application: `gunicorn --worker-class gthread --threads 128 'rivet.app:create_app()'`."""
+
+import logging
+import signal
+import sys
+import threading
+from types import FrameType
+
+from apiflask import APIFlask
+
+from rivet import __version__
+from rivet.api.auth import BEARER
+from rivet.api.desk import put_web
+from rivet.api.events import events
+from rivet.api.gate import register_gate
+from rivet.api.health import health
+from rivet.api.logs import logs
+from rivet.api.pipelines import pipelines
+from rivet.api.problems import register_problems
+from rivet.api.runner_protocol import runner_protocol
+from rivet.api.runners import runners
+from rivet.api.runs import runs
+from rivet.domain.errors import RivetError
+from rivet.wiring.settings import Settings
+from rivet.wiring.web import Web, open_web
+
+_log = logging.getLogger(__name__)
+
+THREADS = 128
+CANNOT_START = 3
+"""gunicorn takes this exit code of a worker as "it cannot start", and ends instead of trying for ever."""
+
+
+def create_app(threads: int = THREADS) -> APIFlask:
+    """The app with everything wired, as the settings of the environment say.
+
+    `threads` is what the server was given: three quarters of them may hold event streams. Exits with code 3
+    and one line on standard error where it cannot start.
+    """
+    try:
+        web = open_web(Settings(), threads=threads)
+    except (RivetError, ValueError) as error:
+        sys.stderr.write(f"rivet: the API cannot start: {getattr(error, 'message', error)}\n")
+        raise SystemExit(CANNOT_START) from None
+    _close_streams_on_signal(web)
+    return app_with(web)
+
+
+def app_with(web: Web) -> APIFlask:
+    """The app over what was wired elsewhere."""
+    app = APIFlask(
+        "rivet", title="Rivet", version=__version__, spec_path="/api/v1/openapi.json", docs_path=None,
+        json_errors=False,
+    )
+    app.config.update(
+        SECURITY_SCHEMES=BEARER,
+        DESCRIPTION="Errors are RFC 9457 problem+json with a stable `code`.",
+        AUTO_OPERATION_ID=True,
+        AUTO_404_RESPONSE=False,
+    )
+    put_web(app.extensions, web)
+    register_gate(app)
+    register_problems(app)
+    for resource in (pipelines, runs, logs, events, runners, runner_protocol):
+        prefix = "/api/v1" + (resource.url_prefix or "")
+        app.register_blueprint(resource, url_prefix=prefix)
+    app.register_blueprint(health)
+    return app
+
+
+def _close_streams_on_signal(web: Web) -> None:
+    """gunicorn waits for open requests when it ends; streams never end by themselves, so they are told."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        before = signal.getsignal(number)
+
+        def ending(got: int, frame: FrameType | None, before: object = before) -> None:
+            web.closing.set()
+            if callable(before):
+                before(got, frame)
+
+        if callable(before):
+            signal.signal(number, ending)
+            signal.siginterrupt(number, False)

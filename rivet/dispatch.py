@@ -1,0 +1,138 @@
+"""Publish jobs and their chains to the broker, by the names of tasks: no task is imported here.
+
+Ids are the same however often a thing is published, and messages carry ids alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import redis
+from celery import Celery, chain, signature
+from kombu.entity import Exchange
+from kombu.exceptions import OperationalError
+
+from rivet.domain.errors import Unavailable
+from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.domain.order import PROTOCOL
+from rivet.engine.ports import Queued
+from rivet.journal.redis_link import connect
+from rivet.journal.stream import cancel_key
+
+TAKE_JOB = "rivet.take_job"
+RUN_STAGE = "rivet.run_stage"
+SETTLE_JOB = "rivet.settle_job"
+
+GENERATION_KEY = "rivet:generation"
+CANCEL_KEPT_S = 6 * 3600
+
+
+def worker_app() -> Celery:
+    """The app of runners and control, with the settings of `celeryconfig`; it knows no task by itself."""
+    return plain_queues(Celery("rivet", config_source="celeryconfig"))
+
+
+def plain_queues(app: Celery) -> Celery:
+    """Make every queue of the app a Redis list of its own name, without binding keys."""
+    app.amqp.autoexchange = _default_exchange
+    return app
+
+
+def _default_exchange(_name: str, _type: str | None = None) -> Exchange:
+    return Exchange("")  # type: ignore[no-untyped-call]
+
+
+class Dispatch:
+    """The broker as publishers and upkeep need it. Raises Unavailable where Redis does not answer."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = plain_queues(
+            Celery(
+                "rivet-dispatch",
+                broker=broker_url,
+                set_as_current=False,
+                changes={
+                    "task_create_missing_queues": True,
+                    "task_ignore_result": True,
+                    "task_send_sent_event": True,
+                    "task_publish_retry_policy": {"max_retries": 3, "interval_max": 0.2},
+                    "broker_transport_options": {"socket_timeout": 5, "socket_connect_timeout": 5},
+                    "broker_connection_timeout": 5,
+                },
+            )
+        )
+        self._redis = connect(broker_url)
+
+    def publish(self, queued: Queued) -> None:
+        """Publish `take_job` of a queued job; as often as one likes, for the claim lets one through."""
+        try:
+            self._app.send_task(
+                TAKE_JOB,
+                args=[str(queued.job_id), queued.epoch, PROTOCOL],
+                task_id=f"t:{queued.job_id}:{queued.epoch}",
+                queue=queued.queue,
+                ignore_result=True,
+            )
+        except (OperationalError, redis.RedisError, OSError) as error:
+            raise Unavailable(f"the broker took no job: {error}") from error
+
+    def generation(self) -> str:
+        try:
+            self._redis.set(GENERATION_KEY, uuid4().hex, nx=True)
+            key: Any = self._redis.get(GENERATION_KEY)
+            server: Any = self._redis.info("server")
+        except redis.RedisError as error:
+            raise Unavailable(f"the broker does not tell its generation: {error}") from error
+        return f"{key.decode()}:{server['run_id']}"
+
+    def waiting(self, queue: str) -> int:
+        """The list's length, and what live runners hold unacknowledged."""
+        try:
+            held: Any = sum(int(self._hlen(key)) for key in self._redis.scan_iter("unacked:*", count=100))
+            length: Any = self._redis.llen(queue)
+        except redis.RedisError as error:
+            raise Unavailable(f"the broker does not tell the length of {queue}: {error}") from error
+        return int(length) + int(held)
+
+    def _hlen(self, key: Any) -> Any:
+        return self._redis.hlen(key)
+
+    def tell_cancelled(self, job: JobId) -> None:
+        """Set the key that the job's supervisor watches."""
+        try:
+            self._redis.set(cancel_key(job), 1, ex=CANCEL_KEPT_S)
+        except redis.RedisError as error:
+            raise Unavailable(f"the broker took no cancellation: {error}") from error
+
+
+def publish_chain(
+    app: Celery, job: JobId, epoch: Epoch, stages: Sequence[tuple[StageKey, str]], *, queue: str, label: str
+) -> None:
+    """Publish `run_stage … run_stage → settle_job` to a runner's own queue.
+
+    `stages` are keys and names in order; `label` names the run where people look (Flower).
+    """
+    links = [
+        signature(
+            RUN_STAGE,
+            # Celery puts what the link before returned in front of the arguments of every link but the first.
+            args=(str(job), epoch, key) if place else (None, str(job), epoch, key),
+            app=app,
+            task_id=f"s:{job}:{epoch}:{key}",
+            queue=queue,
+            shadow=f"run_stage[{key}]",
+            argsrepr=f"({label!r}, {name!r})",
+            kwargsrepr="{}",
+        )
+        for place, (key, name) in enumerate(stages)
+    ]
+    settle = signature(
+        SETTLE_JOB,
+        args=(str(job), epoch),
+        app=app,
+        task_id=f"e:{job}:{epoch}",
+        queue="control",
+        argsrepr=f"({label!r},)",
+        kwargsrepr="{}",
+    )
+    chain(*links, settle, app=app).apply_async()

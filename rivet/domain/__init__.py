@@ -1,0 +1,1 @@
+"""What Rivet is about, in values and rules: standard library only, no I/O, no clock, no randomness."""

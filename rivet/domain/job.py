@@ -1,0 +1,58 @@
+"""A job: consecutive stages that one runner executes in one workspace; what is begun, leased and lost."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from rivet.domain.ids import Epoch, JobId, RunId, SessionId
+from rivet.domain.states import JobStatus, OnLost, Reason, StageStatus
+
+MAX_EPOCHS = 5
+"""A job that has been begun so often is not begun again: it may be what kills its runners."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`last_seq` and `ingested_seq` are of the present epoch's journal; `runner` held it last."""
+
+    id: JobId
+    run_id: RunId
+    ordinal: int
+    queue: str
+    status: JobStatus
+    reason: Reason | None
+    epoch: Epoch
+    on_lost: OnLost
+    runner: str | None = None
+    session: SessionId | None = None
+    last_seq: int | None = None
+    ingested_seq: int = 0
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    def is_held_in(self, epoch: Epoch) -> bool:
+        """Is this the epoch in which a runner holds the job?"""
+        return self.status is JobStatus.RUNNING and self.epoch == epoch
+
+    @property
+    def is_ingested(self) -> bool:
+        """Has everything of this epoch's journal, up to its last record, reached the database?"""
+        return self.last_seq is not None and self.ingested_seq >= self.last_seq
+
+
+_WORST_FIRST = (
+    (StageStatus.ERRORED, JobStatus.ERRORED),
+    (StageStatus.TIMED_OUT, JobStatus.TIMED_OUT),
+    (StageStatus.FAILED, JobStatus.FAILED),
+    (StageStatus.CANCELLED, JobStatus.CANCELLED),
+)
+
+
+def end_of(stages: Iterable[StageStatus]) -> JobStatus:
+    """How a job ends whose stages have all ended so."""
+    seen = set(stages)
+    for stage, job in _WORST_FIRST:
+        if stage in seen:
+            return job
+    return JobStatus.PASSED

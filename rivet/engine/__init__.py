@@ -1,0 +1,1 @@
+"""What Rivet does: one verb a file, over the ports that `ports` names. No I/O of its own."""

@@ -1,0 +1,53 @@
+"""Hear a runner's heartbeat, and tell it what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from rivet.domain.errors import Fenced
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.states import RunnerStatus
+from rivet.engine.ports import Store, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """`publish_again` are jobs whose chain seems to have vanished: the runner is to publish the rest."""
+
+    drain: bool
+    publish_again: tuple[tuple[JobId, Epoch], ...]
+
+
+def beat_runner(
+    session: SessionId,
+    free_slots: int,
+    own_queue: int,
+    holds: Sequence[str],
+    *,
+    store: Store,
+    lease_s: float,
+    token: Token,
+) -> Beat:
+    """Note that the runner lives, and tell it what to do. Raises Fenced where the session is not its own."""
+    with store.begin() as tx:
+        runner = tx.runners.by_session(session)
+        if runner is None or runner.token_id != token.id:
+            raise Fenced("this session is not known: register again")
+        if runner.status in (RunnerStatus.LOST, RunnerStatus.OFFLINE):
+            tx.runners.move(runner, RunnerStatus.ONLINE)
+        tx.runners.beat(session, free_slots, own_queue, holds)
+        again = []
+        if own_queue == 0 and free_slots > 0:
+            held = {job.id for job in tx.runners.held_by(session)} - {_job(text) for text in holds}
+            for lease in tx.leases.late(lease_s / 2):
+                if lease.job_id in held and lease.session == session:
+                    tx.leases.note_help(lease.job_id, lease.epoch)
+                    again.append((lease.job_id, lease.epoch))
+        return Beat(runner.status is RunnerStatus.DRAINING, tuple(again))
+
+
+def _job(text: str) -> JobId | None:
+    try:
+        return JobId(UUID(text))
+    except ValueError:
+        return None

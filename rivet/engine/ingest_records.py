@@ -1,0 +1,165 @@
+"""Take a runner's journal records into the database: in order, once, and only from the job's holder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rivet.domain.errors import IllegalMove
+from rivet.domain.ids import Epoch, JobId
+from rivet.domain.job import MAX_EPOCHS, Job
+from rivet.domain.record import Record, RecordType
+from rivet.domain.stage import Attempt, Stage
+from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
+from rivet.engine.ports import Store, Tx
+
+JobEpoch = tuple[JobId, Epoch]
+
+
+@dataclass(slots=True)
+class Ingested:
+    """`expected` is the next seq of each journal seen; `done` are those whose last record is in."""
+
+    expected: dict[JobEpoch, int] = field(default_factory=dict)
+    done: list[JobEpoch] = field(default_factory=list)
+    dropped: int = 0
+
+
+def ingest_records(runner: str, records: Sequence[Record], *, store: Store) -> Ingested:
+    """Write a batch of one runner's stream, in one transaction.
+
+    What was ingested before is passed over; what comes after a gap is left for the spooler to send again.
+    From an older epoch only log lines are kept, marked late.
+    """
+    result = Ingested()
+    grouped: dict[JobEpoch, list[Record]] = {}
+    for record in records:
+        grouped.setdefault((record.job, record.epoch), []).append(record)
+    with store.begin() as tx:
+        jobs = {job_id: tx.jobs.lock(job_id) for job_id in sorted({job_id for job_id, _ in grouped})}
+        taken: list[tuple[Job, list[Record], bool]] = []
+        for key, batch in grouped.items():
+            job = jobs[key[0]]
+            if job is None:
+                _let_go(key, batch, result)
+            elif job.is_held_in(key[1]) and job.runner == runner:
+                taken.append((job, _in_order(job, batch, result, tx), False))
+            elif key[1] <= job.epoch:
+                taken.append((job, _late(batch, key, result), True))
+            else:
+                _let_go(key, batch, result)
+        for job, batch, late in sorted(taken, key=lambda each: each[0].run_id):
+            if batch:
+                tx.records.append(job.run_id, batch, late=late)
+    return result
+
+
+def _let_go(key: JobEpoch, batch: Sequence[Record], result: Ingested) -> None:
+    """Nothing of it is wanted; say it was taken, so that nobody sends it for ever."""
+    result.expected[key] = batch[-1].seq + 1
+    result.dropped += len(batch)
+
+
+def _late(batch: Sequence[Record], key: JobEpoch, result: Ingested) -> list[Record]:
+    kept = [record for record in batch if record.type is RecordType.LOG]
+    result.expected[key] = batch[-1].seq + 1
+    result.dropped += len(batch) - len(kept)
+    return kept
+
+
+def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> list[Record]:
+    """Apply what comes next in the job's journal; the records that were applied."""
+    applied: list[Record] = []
+    expected = job.ingested_seq + 1
+    stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
+    for record in batch:
+        if record.seq != expected:
+            continue
+        stage = stages.get(record.stage) if record.stage is not None else None
+        try:
+            _apply(record, job, stage, tx)
+        except (KeyError, ValueError, TypeError, IllegalMove):
+            result.dropped += 1
+        else:
+            applied.append(record)
+        expected += 1
+        if stage is not None and record.type is not RecordType.LOG:
+            stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
+    if expected > job.ingested_seq + 1:
+        tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1)
+    lines = sum(int(record.data["count"]) for record in applied if record.type is RecordType.LOG)
+    if lines:
+        tx.runs.add_lines(job.run_id, lines)
+    key = (job.id, job.epoch)
+    result.expected[key] = expected
+    if any(record.type is RecordType.JOB_DONE for record in applied):
+        result.done.append(key)
+    return applied
+
+
+def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
+    data = record.data
+    match record.type:
+        case RecordType.JOB_DONE:
+            tx.jobs.note_last(job.id, job.epoch, record.seq)
+        case RecordType.LOG if stage is not None:
+            tx.stages.add_lines(stage.id, _number(record), int(data["count"]))
+        case RecordType.OUTPUT if stage is not None:
+            tx.stages.set_output(job.run_id, stage.key, str(data["name"]), data["value"])
+        case RecordType.STAGE_SKIPPED if stage is not None:
+            reason = Reason(data["reason"])
+            cancelled = reason is Reason.CANCELLED_BY
+            tx.stages.move(
+                stage, StageStatus.CANCELLED if cancelled else StageStatus.SKIPPED, reason=reason
+            )
+        case RecordType.ATTEMPT_STARTED if stage is not None:
+            _start(record, job, stage, tx)
+        case RecordType.ATTEMPT_ENDED if stage is not None:
+            _end(record, job, stage, tx)
+
+
+def _number(record: Record) -> int:
+    if record.attempt is None:
+        raise ValueError("a record of an attempt has no number of it")
+    return record.attempt
+
+
+def _start(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
+    tx.stages.start_attempt(
+        Attempt(
+            stage_id=stage.id,
+            number=_number(record),
+            job_id=job.id,
+            epoch=job.epoch,
+            status=AttemptStatus.RUNNING,
+            reason=None,
+            runner=job.runner or "",
+            started_at=tx.now(),
+        )
+    )
+    tx.stages.move(stage, StageStatus.RUNNING)
+
+
+def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
+    data = record.data
+    status = AttemptStatus(data["status"])
+    reason = None if data.get("reason") is None else Reason(data["reason"])
+    exit_code = data.get("exit_code")
+    error: Mapping[str, Any] | None = data.get("error")
+    tx.stages.end_attempt(
+        stage.id,
+        _number(record),
+        job.epoch,
+        status,
+        reason=reason,
+        exit_code=None if exit_code is None else int(exit_code),
+        error=error,
+    )
+    tx.stages.move(stage, stage_after(status, job), reason=reason)
+
+
+def stage_after(status: AttemptStatus, job: Job) -> StageStatus:
+    """What a stage becomes whose only attempt ended so: a lost one is begun again where the job may be."""
+    if status is not AttemptStatus.LOST:
+        return StageStatus(status)
+    again = job.on_lost is OnLost.RESTART and job.epoch < MAX_EPOCHS and job.status is JobStatus.RUNNING
+    return StageStatus.PENDING if again else StageStatus.ERRORED

@@ -1,0 +1,77 @@
+"""Lose a job: its runner or its slot is gone. Begin it again where that is allowed, else end it errored."""
+
+from dataclasses import replace
+
+from rivet.domain.job import MAX_EPOCHS, Job
+from rivet.domain.record import ControlEvent
+from rivet.domain.runner import own_queue_of
+from rivet.domain.states import (
+    FINISHED_STAGE,
+    AttemptStatus,
+    JobStatus,
+    OnLost,
+    Reason,
+    RunStatus,
+    StageStatus,
+)
+from rivet.engine.begin_job import begin_job
+from rivet.engine.end_run import open_next
+from rivet.engine.ingest_records import stage_after
+from rivet.engine.ports import Tx
+
+
+def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
+    """Mark a running job lost, and decide what becomes of it. Job and run clock must be locked.
+
+    A job in which nothing had begun is always begun again; so is one with `on_lost = "restart"`, from the
+    stage that was lost: on its own runner if stages of it have passed, for there is the workspace.
+    """
+    stages = tx.stages.of_job(job.id)
+    begun = any(stage.attempts for stage in stages)
+    for attempt in tx.stages.live_attempts(job.id):
+        tx.stages.end_attempt(
+            attempt.stage_id, attempt.number, attempt.epoch, AttemptStatus.LOST,
+            reason=reason, exit_code=None, error=None,
+        )
+        stage = next(stage for stage in stages if stage.id == attempt.stage_id)
+        tx.stages.move(stage, stage_after(AttemptStatus.LOST, job), reason=reason)
+    if not tx.jobs.move(job, JobStatus.LOST, reason=reason):
+        return
+    tx.records.append(
+        job.run_id,
+        [(ControlEvent.JOB_LOST, {"job": str(job.id), "epoch": job.epoch, "reason": reason})],
+    )
+    lost = replace(job, status=JobStatus.LOST, reason=reason)
+    run = tx.runs.get(job.run_id)
+    if run is not None and run.status is RunStatus.CANCELLING:
+        _end(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
+    elif job.epoch >= MAX_EPOCHS:
+        _end(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
+    elif begun and job.on_lost is not OnLost.RESTART:
+        _end(lost, JobStatus.ERRORED, reason, tx)
+    elif not any(stage.status in FINISHED_STAGE for stage in stages):
+        begin_job(lost, tx)
+    elif runner_lives and job.runner is not None:
+        begin_job(lost, tx, queue=own_queue_of(job.runner))
+    else:
+        _end(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+
+
+def _end(job: Job, status: JobStatus, reason: Reason, tx: Tx) -> None:
+    """Write the end of a lost job: the first stage that had not ended bears it, those after are skipped."""
+    bearer = StageStatus.CANCELLED if status is JobStatus.CANCELLED else StageStatus.ERRORED
+    blamed = any(stage.status is StageStatus.ERRORED for stage in tx.stages.of_job(job.id))
+    for stage in tx.stages.of_job(job.id):
+        if stage.status is not StageStatus.PENDING:
+            continue
+        if bearer is StageStatus.CANCELLED or not blamed:
+            tx.stages.move(stage, bearer, reason=reason)
+            blamed = True
+        else:
+            tx.stages.move(stage, StageStatus.SKIPPED, reason=Reason.EARLIER_FAILURE)
+    if tx.jobs.move(job, status, reason=reason):
+        tx.records.append(
+            job.run_id,
+            [(ControlEvent.JOB_ENDED, {"job": str(job.id), "status": status, "reason": reason})],
+        )
+        open_next(job, tx)

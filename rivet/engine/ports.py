@@ -1,0 +1,336 @@
+"""What the verbs need of the world. Adapters implement these; tests have hand-written fakes.
+
+Every write is guarded by the state it expects and says whether it happened. Locks are taken in one
+order: jobs by id, then run clocks by run id.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from rivet.domain.ids import (
+    Epoch,
+    JobId,
+    PipelineId,
+    ProjectId,
+    RunId,
+    SessionId,
+    StageId,
+    StageKey,
+    TokenId,
+    VersionId,
+)
+from rivet.domain.job import Job
+from rivet.domain.pipeline import Checked
+from rivet.domain.record import ControlEvent, Record, RecordType
+from rivet.domain.run import Run
+from rivet.domain.runner import Runner
+from rivet.domain.stage import Attempt, Stage
+from rivet.domain.states import (
+    AttemptStatus,
+    JobStatus,
+    Reason,
+    RunnerStatus,
+    RunStatus,
+    StageStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    id: ProjectId
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    id: PipelineId
+    project_id: ProjectId
+    slug: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`number` is None where it was never published. `definition` is the evaluated table (`plain_of`)."""
+
+    id: VersionId
+    pipeline_id: PipelineId
+    number: int | None
+    lua: str
+    definition: Mapping[str, Any]
+    digest: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Who a token speaks for. `kind` is `admin` or `runner`; a runner's token names its queues."""
+
+    id: TokenId
+    kind: str
+    name: str
+    queues: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in a run's one order, as it is stored and streamed: `pos` counts per run from 1."""
+
+    run_id: RunId
+    pos: int
+    type: str
+    at: str
+    job_id: JobId | None = None
+    epoch: Epoch | None = None
+    seq: int | None = None
+    stage: StageKey | None = None
+    attempt: int | None = None
+    late: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job to be published to `queue` (a Redis list's name) in this epoch."""
+
+    job_id: JobId
+    epoch: Epoch
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    job_id: JobId
+    epoch: Epoch
+    session: SessionId
+    age_s: float
+    helped: bool
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a transaction opened, told to the outside after its commit; upkeep covers what gets lost here."""
+
+    queued: list[Queued] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    cancelled: list[JobId] = field(default_factory=list)
+
+
+class Pipelines(Protocol):
+    def project(self, slug: str) -> Project | None: ...
+    def get(self, project: ProjectId, slug: str) -> Pipeline | None: ...
+    def add(self, project: ProjectId, slug: str, name: str) -> Pipeline:
+        """The pipeline of that slug, made if it is not there; safe against another doing the same."""
+
+    def take_run_number(self, pipeline: PipelineId) -> int: ...
+    def add_version(
+        self, pipeline: PipelineId, lua: str, definition: Mapping[str, Any], digest: str, *, publish: bool
+    ) -> Version:
+        """A new version; published ones are numbered from 1 without gaps."""
+
+    def version(self, version: VersionId) -> Version | None: ...
+    def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
+        """The published version of that number, or the newest."""
+
+
+class Runs(Protocol):
+    def add(self, run: Run) -> None:
+        """Also makes its clock."""
+
+    def get(self, run: RunId) -> Run | None: ...
+    def lock(self, run: RunId) -> Run | None:
+        """The run, its clock locked until the transaction ends."""
+
+    def move(
+        self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None
+    ) -> bool:
+        """From `run.status`; sets `started_at` at the first `running` and `ended_at` at an end."""
+
+    def add_lines(self, run: RunId, lines: int) -> None: ...
+
+
+class Jobs(Protocol):
+    def add(self, job: Job) -> None: ...
+    def get(self, job: JobId) -> Job | None: ...
+    def lock(self, job: JobId) -> Job | None: ...
+    def of_run(self, run: RunId) -> Sequence[Job]:
+        """In order of `ordinal`."""
+
+    def lock_of_run(self, run: RunId) -> Sequence[Job]:
+        """All of the run, locked by id, given in order of `ordinal`."""
+
+    def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
+        """From `job.status` in `job.epoch`; sets the time that belongs to `to`."""
+
+    def begin(self, job: Job, queue: str) -> Epoch | None:
+        """To `queued`: next epoch, no holder, an empty journal, an outbox row. None if it moved on.
+
+        `queue` is the Redis list it is to be published to. What was begun is told at commit.
+        """
+
+    def claim(self, job: Job, runner: str, session: SessionId) -> bool:
+        """To `running` held by that session, with a fresh lease; nothing ingested yet."""
+
+    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool: ...
+    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool: ...
+    def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
+        """Running, with everything ingested: settle was missed."""
+
+    def queued_counts(self) -> Mapping[str, int]:
+        """How many queued jobs the outbox has for each Redis list."""
+
+
+class Stages(Protocol):
+    def add(self, stages: Iterable[Stage]) -> None: ...
+    def of_job(self, job: JobId) -> Sequence[Stage]:
+        """In order of `ordinal`."""
+
+    def of_run(self, run: RunId) -> Sequence[Stage]: ...
+    def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool: ...
+    def start_attempt(self, attempt: Attempt) -> bool: ...
+    def end_attempt(
+        self,
+        stage: StageId,
+        number: int,
+        epoch: Epoch,
+        status: AttemptStatus,
+        *,
+        reason: Reason | None,
+        exit_code: int | None,
+        error: Mapping[str, Any] | None,
+    ) -> bool:
+        """From `running` only."""
+
+    def add_lines(self, stage: StageId, number: int, lines: int) -> None: ...
+    def live_attempts(self, job: JobId) -> Sequence[Attempt]: ...
+    def outputs(self, run: RunId) -> Mapping[str, Any]:
+        """By name; a later stage's value stands for an earlier one's."""
+
+    def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None: ...
+
+
+class Leases(Protocol):
+    def renew(self, job: JobId, epoch: Epoch, session: SessionId) -> bool: ...
+    def late(self, older_than_s: float) -> Sequence[Lease]:
+        """Of jobs that run in the lease's epoch, oldest first."""
+
+    def note_help(self, job: JobId, epoch: Epoch) -> None: ...
+
+
+class Runners(Protocol):
+    def get(self, name: str) -> Runner | None: ...
+    def by_session(self, session: SessionId) -> Runner | None: ...
+    def lock(self, name: str) -> Runner | None: ...
+    def put(self, runner: Runner) -> None:
+        """Insert, or replace the row of that name."""
+
+    def beat(self, session: SessionId, free_slots: int, own_queue: int, holds: Sequence[str]) -> bool: ...
+    def move(self, runner: Runner, to: RunnerStatus) -> bool: ...
+    def silent(self, longer_than_s: float) -> Sequence[Runner]:
+        """Online or draining, and not heard of for so long."""
+
+    def held_by(self, session: SessionId) -> Sequence[Job]: ...
+    def names(self) -> Sequence[str]:
+        """Of every runner that may still have a stream."""
+
+
+class Records(Protocol):
+    def append(self, run: RunId, entries: Sequence[Record | tuple[ControlEvent, Mapping[str, Any]]], *,
+               late: bool = False) -> int:
+        """Give each the next position of the run and store it; the first position given.
+
+        Control's own events carry `job`, `stage` in their table where it applies. A journal record whose
+        (job, epoch, seq) is there already is passed over. All are told at commit.
+        """
+
+
+class Outbox(Protocol):
+    def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
+        """Of jobs still queued in that epoch: never published, or to another generation of the broker."""
+
+    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
+        """Everything still queued there, published or not."""
+
+    def mark(self, queued: Queued, generation: str) -> None: ...
+
+
+class Tokens(Protocol):
+    def add(self, kind: str, name: str, token_hash: bytes, queues: Sequence[str]) -> Token: ...
+    def by_hash(self, token_hash: bytes) -> Token | None:
+        """Of tokens that are not revoked."""
+
+
+class Parts(Protocol):
+    def beat(self, name: str, gap_s: float) -> None:
+        """The part lives; a silence of more than `gap_s` starts its unbroken time anew."""
+
+    def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
+        """Has one part of that prefix beaten without a gap for so long, until now?"""
+
+    def take_lease(self, name: str, holder: UUID, for_s: float) -> bool:
+        """Be the one that does a thing: take it if free or late, renew it if held by `holder`."""
+
+
+class Tx(Protocol):
+    @property
+    def pipelines(self) -> Pipelines: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def jobs(self) -> Jobs: ...
+    @property
+    def stages(self) -> Stages: ...
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def runners(self) -> Runners: ...
+    @property
+    def records(self) -> Records: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def parts(self) -> Parts: ...
+    def now(self) -> datetime:
+        """The database's clock, the same throughout the transaction."""
+
+    def tell_cancelled(self, job: JobId) -> None:
+        """After the commit, let the job's supervisor know at once."""
+
+
+class Store(Protocol):
+    def begin(self) -> AbstractContextManager[Tx]:
+        """One transaction: commits at the end, rolls back on an exception. Raises Unavailable."""
+
+
+class Ids(Protocol):
+    def uuid(self) -> UUID:
+        """A new UUIDv7."""
+
+
+class Tickets(Protocol):
+    def issue(self, job: JobId, epoch: Epoch, session: SessionId, expires_at: float) -> str: ...
+
+
+class Evaluator(Protocol):
+    def check(
+        self,
+        source: str,
+        filename: str = "rivet.lua",
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        run: Mapping[str, Any] | None = None,
+    ) -> Checked:
+        """Evaluate in a Lua child; with `inputs`, a function for `stages` is called with them."""
+
+
+JOURNAL_TYPES = frozenset(RecordType)

@@ -1,0 +1,36 @@
+"""Settle a job: write its end, once its journal is in, and open what follows."""
+
+from rivet.domain.ids import Epoch, JobId
+from rivet.domain.job import end_of
+from rivet.domain.record import ControlEvent
+from rivet.domain.states import FINISHED_STAGE, Reason
+from rivet.engine.end_run import open_next
+from rivet.engine.lose_job import lose_job
+from rivet.engine.ports import Store
+
+
+def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
+    """True if this call wrote the end.
+
+    Safe at any time and as often as one likes: called by its task, by ingest and by upkeep, it does nothing
+    unless the job is held in this epoch and all of its journal has been ingested.
+    """
+    with store.begin() as tx:
+        job = tx.jobs.lock(job_id)
+        if job is None or not job.is_held_in(epoch) or not job.is_ingested:
+            return False
+        tx.runs.lock(job.run_id)
+        stages = tx.stages.of_job(job_id)
+        if any(stage.status not in FINISHED_STAGE for stage in stages):
+            lose_job(job, Reason.SLOT_LOST, runner_lives=True, tx=tx)
+            return True
+        status = end_of(stage.status for stage in stages)
+        reason = next((stage.reason for stage in stages if stage.reason is not None), None)
+        if not tx.jobs.move(job, status, reason=reason):
+            return False
+        tx.records.append(
+            job.run_id,
+            [(ControlEvent.JOB_ENDED, {"job": str(job.id), "status": status, "reason": reason})],
+        )
+        open_next(job, tx)
+        return True

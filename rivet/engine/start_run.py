@@ -1,0 +1,143 @@
+"""Start a run: check inputs, evaluate what depends on them, and record it with its jobs and stages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.ids import RunId
+from rivet.domain.inputs import check_inputs
+from rivet.domain.pipeline import Checked, Definition, plain_of
+from rivet.domain.record import ControlEvent
+from rivet.domain.run import Run
+from rivet.domain.states import RunStatus
+from rivet.engine.begin_job import begin_job
+from rivet.engine.plan_pipeline import plan_pipeline, recorded
+from rivet.engine.ports import Evaluator, Ids, Pipeline, Store, Tx, Version
+from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_other_name
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one."""
+
+    project: str
+    slug: str
+    inputs: Mapping[str, Any]
+    source: str | None
+    version: int | None
+    save: bool
+    actor: str
+    trigger: str
+
+
+def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
+    """Accept a run and queue its first job, all in one transaction; nothing is left of one that is refused.
+
+    Raises NotFound, InvalidPipeline, InvalidInput, Conflict.
+    """
+    if request.source is not None and request.version is not None:
+        raise Conflict("a run is of a stored `version` or of a `source`, not of both")
+    source = request.source if request.source is not None else _stored(request, store).lua
+    checked, definition = evaluate(source, evaluator)
+    if definition.slug != request.slug:
+        raise Conflict(
+            f'the source names the pipeline "{definition.slug}", but a run of "{request.slug}" was asked for'
+        )
+    inputs = check_inputs(definition, request.inputs)
+    run_id = RunId(ids.uuid())
+    checked, definition = _resolved(source, checked, definition, inputs, request, evaluator)
+    planned = plan_pipeline(definition, run_id, ids)
+    with store.begin() as tx:
+        pipeline, version = _version(request, source, checked, definition, tx)
+        number = tx.pipelines.take_run_number(pipeline.id)
+        run = Run(
+            id=run_id,
+            project_id=pipeline.project_id,
+            project=request.project,
+            pipeline_id=pipeline.id,
+            pipeline=pipeline.slug,
+            version_id=version.id,
+            number=number,
+            status=RunStatus.QUEUED,
+            reason=None,
+            inputs=inputs,
+            facts=_facts(request) | {"id": str(run_id), "number": number},
+            plan=recorded(definition, checked.digest),
+            actor=request.actor,
+            trigger=request.trigger,
+            created_at=tx.now(),
+        )
+        tx.runs.add(run)
+        for job in planned.jobs:
+            tx.jobs.add(job)
+        tx.stages.add(planned.stages)
+        tx.records.append(run_id, [(ControlEvent.RUN_CREATED, {"number": number, "actor": request.actor})])
+        begin_job(planned.jobs[0], tx)
+    return run_id
+
+
+def _stored(request: StartRequest, store: Store) -> Version:
+    with store.begin() as tx:
+        project = project_of(request.project, tx)
+        pipeline = tx.pipelines.get(project.id, request.slug)
+        if pipeline is None:
+            raise NotFound(f'project "{request.project}" has no pipeline "{request.slug}"')
+        version = tx.pipelines.published(pipeline.id, request.version)
+        if version is None:
+            which = "published version" if request.version is None else f"version {request.version}"
+            raise NotFound(f'pipeline "{request.slug}" has no {which}')
+        return version
+
+
+def _facts(request: StartRequest) -> dict[str, Any]:
+    return {
+        "pipeline": request.slug,
+        "project": request.project,
+        "trigger": request.trigger,
+        "actor": request.actor,
+    }
+
+
+def _resolved(
+    source: str,
+    checked: Checked,
+    definition: Definition,
+    inputs: Mapping[str, Any],
+    request: StartRequest,
+    evaluator: Evaluator,
+) -> tuple[Checked, Definition]:
+    """With `stages` called, where they are a function. The run's id and number are not known to it yet."""
+    if not definition.stages_from_function:
+        return checked, definition
+    again = evaluator.check(source, inputs=inputs, run=_facts(request))
+    if again.definition is None:
+        raise invalid(again)
+    return again, replace(again.definition, stages_from_function=True)
+
+
+def _version(
+    request: StartRequest, source: str, checked: Checked, definition: Definition, tx: Tx
+) -> tuple[Pipeline, Version]:
+    """The version that runs: the stored one of this text, or a new one, published if asked or if first."""
+    project = project_of(request.project, tx)
+    known = tx.pipelines.get(project.id, request.slug)
+    if request.source is None:
+        if known is None:
+            raise NotFound(f'project "{request.project}" has no pipeline "{request.slug}"')
+        version = tx.pipelines.published(known.id, request.version)
+        if version is None or version.lua != source:
+            raise Conflict(f'pipeline "{request.slug}" got a new version just now; start the run again')
+        return known, version
+    refuse_other_name(known, definition)
+    pipeline = known or tx.pipelines.add(project.id, definition.slug, definition.name)
+    newest = tx.pipelines.published(pipeline.id)
+    if newest is not None and newest.lua == source:
+        return pipeline, newest
+    return pipeline, tx.pipelines.add_version(
+        pipeline.id,
+        source,
+        plain_of(checked.table),
+        checked.digest,
+        publish=request.save or newest is None,
+    )

@@ -1,0 +1,24 @@
+"""Connections to Redis with bounded waits, from the address that Celery uses too."""
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+def connect(broker_url: str, *, timeout_s: float = 5.0) -> redis.Redis:
+    """A client whose every wait ends after `timeout_s` seconds.
+
+    `redis+socket:///path?virtual_host=0`, as Celery writes a Unix socket, is understood too.
+    """
+    if broker_url.startswith("redis+socket://"):
+        path, _, query = broker_url.removeprefix("redis+socket://").partition("?")
+        options = dict(part.partition("=")[::2] for part in query.split("&"))
+        db = options.get("virtual_host", "0")
+        broker_url = f"unix://{path}?db={db}"
+    return redis.Redis.from_url(
+        broker_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )

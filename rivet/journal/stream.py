@@ -1,0 +1,137 @@
+"""One Redis stream a runner: what it writes, what control reads, and how far control has come."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from rivet.domain.errors import Unavailable
+from rivet.domain.ids import Epoch, JobId
+from rivet.journal.redis_link import connect
+
+MAX_STREAM = 20_000
+"""Entries after which writers wait: control lags, and the spool is the place to wait in."""
+
+
+def stream_of(runner: str) -> str:
+    return f"journal:{runner}"
+
+
+def ack_of(runner: str) -> str:
+    return f"ack:{runner}"
+
+
+def ack_field(job: JobId, epoch: Epoch) -> str:
+    return f"{job}:{epoch}"
+
+
+class StreamWriter:
+    """A runner's end. Raises Unavailable where Redis does not answer within its bound."""
+
+    def __init__(self, broker_url: str, runner: str, *, timeout_s: float = 2.0) -> None:
+        self._redis: redis.Redis = connect(broker_url, timeout_s=timeout_s)
+        self._stream, self._ack = stream_of(runner), ack_of(runner)
+
+    def send(self, packed: Sequence[bytes]) -> int:
+        """Append records; how many entries wait in the stream now."""
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            for one in packed:
+                pipe.xadd(self._stream, {"r": one})
+            pipe.xlen(self._stream)
+            return int(pipe.execute()[-1])
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis took no journal records: {error}") from error
+
+    def expected(self, keys: Iterable[tuple[JobId, Epoch]]) -> dict[tuple[JobId, Epoch], int]:
+        """For each journal the seq that control waits for; what it has said nothing of is absent."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        try:
+            told = self._redis.hmget(self._ack, [ack_field(*key) for key in wanted])
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not say how far control has come: {error}") from error
+        return {key: int(seq) for key, seq in zip(wanted, told, strict=True) if seq is not None}
+
+    def forget(self, job: JobId, epoch: Epoch) -> None:
+        try:
+            self._redis.hdel(self._ack, ack_field(job, epoch))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis did not let go of an acknowledgement: {error}") from error
+
+    def waiting(self, queue: str) -> int:
+        try:
+            return int(self._redis.llen(queue))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not tell the length of {queue}: {error}") from error
+
+    def is_cancelled(self, job: JobId) -> bool:
+        try:
+            return bool(self._redis.exists(cancel_key(job)))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not say whether a job was cancelled: {error}") from error
+
+
+def cancel_key(job: JobId) -> str:
+    return f"cancel:{job}"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries of one runner's stream, oldest first; `last_id` is behind all of them."""
+
+    runner: str
+    last_id: bytes
+    packed: tuple[bytes, ...]
+
+
+class StreamReader:
+    """Control's end. It keeps no cursor but in memory: what was taken in is deleted from the stream,
+    and reading something twice is harmless."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._redis: redis.Redis = connect(broker_url)
+        self._after: dict[str, bytes] = {}
+
+    def read(self, runners: Sequence[str], *, count: int, wait_ms: int) -> list[Batch]:
+        """Up to `count` entries of each stream, waiting at most `wait_ms` for the first."""
+        streams: Any = {stream_of(runner): self._after.get(runner, b"0-0") for runner in runners}
+        try:
+            answer: Any = self._redis.xread(streams, count=count, block=wait_ms)
+        except redis.RedisError as error:
+            self._after.clear()
+            raise Unavailable(f"the journal in Redis cannot be read: {error}") from error
+        found = answer.items() if isinstance(answer, dict) else answer or []
+        return [self._batch(stream, entries) for stream, entries in found if entries]
+
+    def _batch(self, stream: bytes | str, entries: Any) -> Batch:
+        name = stream.decode() if isinstance(stream, bytes) else stream
+        entries = entries[0] if entries and isinstance(entries[0], list) else entries
+        packed = tuple(fields.get(b"r", b"") for _, fields in entries)
+        return Batch(name.removeprefix("journal:"), entries[-1][0], packed)
+
+    def done(self, batch: Batch, expected: Mapping[tuple[JobId, Epoch], int]) -> None:
+        """The batch is in the database: tell how far each journal is, and drop what was read."""
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            if expected:
+                told: Any = {ack_field(*key): seq for key, seq in expected.items()}
+                pipe.hset(ack_of(batch.runner), mapping=told)
+            stream = stream_of(batch.runner)
+            pipe.xtrim(stream, minid=_behind(batch.last_id), approximate=False)
+            pipe.execute()
+        except redis.RedisError as error:
+            self._after.clear()
+            raise Unavailable(f"the journal in Redis cannot be trimmed: {error}") from error
+        self._after[batch.runner] = batch.last_id
+
+    def forget(self) -> None:
+        """Read every stream from its beginning again: after the database was away, or another read them."""
+        self._after.clear()
+
+
+def _behind(last_id: bytes) -> str:
+    millis, _, count = last_id.decode().partition("-")
+    return f"{millis}-{int(count) + 1}"

@@ -1,0 +1,86 @@
+"""What each part is told by its environment, and what it is not: a runner knows no database and no key."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rivet.local.home import Home
+from rivet.wiring.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the servers are, and as whom to speak to them. Everything here but the ports is secret."""
+
+    database_url: str
+    broker_url: str
+    secret_key: str
+    runner_token: str
+    flower_password: str
+    port: int
+    flower_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.flower_port}"
+
+
+def plain_environment(settings: Settings, home: Home) -> dict[str, str]:
+    """Ours without any `RIVET_*`, and what every part is told. No part reads `rivet.toml` a second time."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RIVET_", "FLOWER_"))}
+    return kept | {
+        "RIVET_HOME": str(home.path),
+        "RIVET_CONFIG": os.devnull,
+        "RIVET_LOG_LEVEL": settings.log_level,
+        "RIVET_LEASE_SECONDS": str(settings.lease_seconds),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def server_environment(plain: Mapping[str, str], settings: Settings, addresses: Addresses) -> dict[str, str]:
+    """For API, control and migrations."""
+    return dict(plain) | {
+        "RIVET_DATABASE_URL": addresses.database_url,
+        "RIVET_BROKER_URL": addresses.broker_url,
+        "RIVET_SECRET_KEY": addresses.secret_key,
+        "RIVET_URL": addresses.url,
+        "RIVET_HOST": settings.host,
+        "RIVET_PORT": str(addresses.port),
+    }
+
+
+def runner_environment(plain: Mapping[str, str], settings: Settings, addresses: Addresses) -> dict[str, str]:
+    """For the runner. The tools of Rivet's own environment come last on its PATH, after those of the user."""
+    own_tools = str(Path(sys.executable).parent)
+    path = plain.get("PATH", os.defpath)
+    if own_tools not in path.split(os.pathsep):
+        path = os.pathsep.join((path, own_tools))
+    return dict(plain) | {
+        "RIVET_BROKER_URL": addresses.broker_url,
+        "RIVET_URL": addresses.url,
+        "RIVET_TOKEN": addresses.runner_token,
+        "RIVET_QUEUES": ",".join(settings.queues),
+        "RIVET_SLOTS": str(settings.slots),
+        "RIVET_RUNNER_NAME": settings.runner_name,
+        "RIVET_ISOLATION": settings.isolation,
+        "RIVET_STAGE_UIDS": settings.stage_uids,
+        "RIVET_ALLOW_NETWORK": settings.allow_network,
+        "RIVET_ALLOW_HOSTS": ",".join(settings.allow_hosts),
+        "RIVET_ALLOW_PATHS": ",".join(settings.allow_paths),
+        "RIVET_TOOLS": ",".join(settings.tools),
+        "PATH": path,
+    }
+
+
+def flower_environment(plain: Mapping[str, str], addresses: Addresses) -> dict[str, str]:
+    """For Flower, whose password is thereby in no argument list."""
+    return dict(plain) | {
+        "RIVET_BROKER_URL": addresses.broker_url,
+        "FLOWER_BASIC_AUTH": f"rivet:{addresses.flower_password}",
+    }

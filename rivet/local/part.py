@@ -1,0 +1,128 @@
+"""A part of the system as a process of ours: in a session of its own, dying with us, its output in a file."""
+
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rivet.local.processes import Identity, end_all, identity_of, in_session
+
+_PR_SET_PDEATHSIG = 1
+_CLONE_NEWUSER = 0x10000000
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _nothing() -> None:
+    """What most parts need done before they start."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """How to start, judge and end one part.
+
+    `stop_signal` asks it to end in order, within `patience_s` seconds; `death_signal` reaches it when we die.
+    `ready` tells whether it does its work, and is asked often; `clear_up` removes what a killed one left.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    folder: Path
+    log: Path
+    ready: Callable[[], bool]
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGTERM
+    patience_s: float = 10.0
+    never_as_root: bool = False
+    clear_up: Callable[[], None] = field(default=_nothing)
+
+
+def start(part: Part) -> "Running":
+    """Start it. To be called from the main thread: a part dies with the thread that started it."""
+    part.clear_up()
+    ours = os.getpid()
+
+    def in_the_child() -> None:
+        if part.never_as_root:
+            leave_root()
+        die_with_parent(part.death_signal, ours)
+
+    with part.log.open("ab", buffering=0) as log:
+        os.fchmod(log.fileno(), 0o600)
+        process = subprocess.Popen(
+            part.argv,
+            cwd=part.folder,
+            env=dict(part.env),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=in_the_child,
+        )
+    return Running(part, process, identity_of(process.pid) or Identity(process.pid, 0))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A part that was started."""
+
+    part: Part
+    process: "subprocess.Popen[bytes]"
+    identity: Identity
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def how_it_ended(self) -> str:
+        """In words, for people."""
+        code = self.process.poll()
+        if code is None:
+            return "runs"
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    def ask_to_stop(self) -> None:
+        if not self.has_ended():
+            self.process.send_signal(self.part.stop_signal)
+
+    def kill(self) -> None:
+        if not self.has_ended():
+            self.process.kill()
+
+    def sweep(self) -> None:
+        """End what an ended part left running in its session."""
+        end_all(in_session(self.identity.pid), signal.SIGKILL, 0.0)
+
+
+def die_with_parent(number: signal.Signals, parent: int) -> None:
+    """Let the kernel send `number` to this process when `parent` ends. To be called in the child."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def leave_root() -> None:
+    """In a child of root: go on as somebody else, who has root's files and none of root's powers.
+
+    A user namespace maps an unprivileged user to our own id, so that a program that refuses to be root
+    starts, and nothing beneath a home that only root may enter has to be opened or given away. The powers
+    go when the program is executed. Raises OSError where user namespaces are forbidden.
+    """
+    if os.geteuid() != 0:
+        return
+    somebody = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+    if _LIBC.unshare(_CLONE_NEWUSER) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    for name, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{somebody.pw_uid} 0 1"),
+        ("gid_map", f"{somebody.pw_gid} 0 1"),
+    ):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(line)

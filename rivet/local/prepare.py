@@ -1,0 +1,49 @@
+"""Before the parts start: the database's schema, and the tokens of the first admin and of the first runner.
+
+    python -m rivet.local.prepare
+
+A process of its own, so that the supervisor stays small. It is told everything by its environment.
+"""
+
+import secrets
+import sys
+
+from rivet.domain.errors import RivetError
+from rivet.local.home import Home, HomeUnusable, kept_secret
+from rivet.wiring.settings import Settings
+
+
+def admin_token(home: Home) -> str:
+    """The text of the first admin's token, made on first use."""
+    return kept_secret(home.admin_token, lambda: f"rvt_admin_{secrets.token_urlsafe(32)}")
+
+
+def runner_token(home: Home) -> str:
+    """The text of the local runner's token, made on first use."""
+    return kept_secret(home.runner_token, lambda: f"rvt_runner_{secrets.token_urlsafe(32)}")
+
+
+def main() -> int:
+    """Migrate, and make the tokens known. Returns the exit code; what went wrong is printed for the log."""
+    from rivet.wiring.schema import ensure_token, migrate
+
+    settings = Settings()
+    home = Home(settings.home)
+    try:
+        migrate(settings.database_url)
+        ensure_token(settings.database_url, kind="admin", name="local admin", token=admin_token(home))
+        ensure_token(
+            settings.database_url,
+            kind="runner",
+            name=f"local runner for {', '.join(settings.queues)}",
+            token=runner_token(home),
+            queues=settings.queues,
+        )
+    except (RivetError, HomeUnusable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

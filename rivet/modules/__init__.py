@@ -1,0 +1,1 @@
+"""The modules of the pipeline language: each function is one declaration (`contract`)."""

@@ -1,0 +1,113 @@
+"""A job's folder on its runner: the order, the lock, the marks of what was done, the spool, the workspace."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.domain.order import Order
+from rivet.runner import holder
+
+
+class Busy(Exception):
+    """Another live process works in the folder."""
+
+
+class JobFolder:
+    """`root` is the runner's folder of jobs. What is of one epoch has it in its name."""
+
+    def __init__(self, root: Path, job: JobId) -> None:
+        self.path = root / str(job)
+        self.workspace = self.path / "workspace"
+        self.home = self.path / "home"
+
+    def spool(self, epoch: Epoch) -> Path:
+        return self.path / f"spool.{epoch}"
+
+    def _marks(self, epoch: Epoch) -> Path:
+        return self.path / f"marks.{epoch}"
+
+    def _order(self, epoch: Epoch) -> Path:
+        return self.path / f"order.{epoch}.json"
+
+    def write_order(self, order: Order) -> None:
+        """Keep the order (with its ticket) where only the runner's user reads it."""
+        self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        target = self._order(order.epoch)
+        draft = target.with_suffix(".new")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(order.as_dict(), file)
+        draft.rename(target)
+
+    def order(self, epoch: Epoch) -> Order | None:
+        try:
+            return Order.read(json.loads(self._order(epoch).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def is_outdated(self, epoch: Epoch) -> bool:
+        """Has this runner an order of a later epoch?"""
+        return any(other > epoch for other in self.epochs())
+
+    def epochs(self) -> list[Epoch]:
+        return sorted(Epoch(int(file.name.split(".")[1])) for file in self.path.glob("order.*.json"))
+
+    def claimed_at(self, epoch: Epoch) -> float:
+        """When the order came, in seconds since 1970."""
+        return self._order(epoch).stat().st_mtime
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one process that works here. Raises Busy, FileNotFoundError where the folder is gone."""
+        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(f"another process works on {self.path.name}") from None
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, holder.this_process().encode(), 0)
+            yield
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def is_held(self) -> bool:
+        """Reads only: a look must never stand in a holder's way."""
+        try:
+            return holder.is_alive((self.path / "lock").read_text())
+        except OSError:
+            return False
+
+    def mark(self, epoch: Epoch, kind: str, stage: StageKey, **told: Any) -> None:
+        """Note on disk, synced, that a stage has begun or ended."""
+        fd = os.open(self._marks(epoch), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, (json.dumps({"mark": kind, "stage": stage, **told}) + "\n").encode())
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+    def marks(self, epoch: Epoch) -> list[dict[str, Any]]:
+        """All marks, oldest first; a torn last line is none."""
+        try:
+            lines = self._marks(epoch).read_text().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def remove(self) -> None:
+        """Delete everything. A stage may have left folders that not even their owner may enter."""
+
+        def let_in(function: Any, path: str, _error: Any) -> None:
+            with contextlib.suppress(OSError):
+                os.chmod(os.path.dirname(path), 0o700)
+                os.chmod(path, 0o700)
+                function(path)
+
+        shutil.rmtree(self.path, onerror=let_in)

@@ -1,0 +1,28 @@
+"""Who holds a thing on this machine: a process by its id and start time. A zombie holds nothing."""
+
+import os
+from pathlib import Path
+
+
+def this_process() -> str:
+    return told(os.getpid())
+
+
+def told(pid: int) -> str:
+    return f"{pid} {_start_time(pid)}"
+
+
+def is_alive(holder: str) -> bool:
+    """Does the very process still live that `told` named?"""
+    pid, _, start = holder.strip().partition(" ")
+    return bool(start) and pid.isdigit() and start != "0" and _start_time(int(pid)) == start
+
+
+def _start_time(pid: int) -> str:
+    """The start time in clock ticks since boot; "0" where the process is gone, or dead and not yet reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "0"
+    fields = stat.rpartition(")")[2].split()
+    return "0" if fields[0] in ("Z", "X") else fields[19]

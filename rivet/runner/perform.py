@@ -1,0 +1,206 @@
+"""Perform one attempt: evaluate the file, check that it is the same definition, call the stage's script."""
+
+import contextlib
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rivet.domain.log import encode_line
+from rivet.domain.order import Order, OrderedStage
+from rivet.domain.pipeline import digest_of
+from rivet.domain.record import RecordType
+from rivet.domain.states import AttemptStatus, Reason
+from rivet.modules import registry
+from rivet.modules.contract import CallError
+from rivet.modules.run import VALUES
+from rivet.runner.desk import Desk
+from rivet.runner.folder import JobFolder
+from rivet.runner.journal import Journal
+from rivet.runner.lease import LeaseKeeper
+from rivet.runner.log_writer import LogWriter
+from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
+from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, open_script
+
+_log = logging.getLogger(__name__)
+
+MAX_LOG_BYTES = 1024 * 1024 * 1024
+LUA_CPU_S = 60.0
+FILE = "rivet.lua"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`status` is None where the attempt is not ours any more and nothing more may be said of it.
+
+    `outputs` are what the stage set.
+    """
+
+    status: AttemptStatus | None
+    reason: Reason | None = None
+    exit_code: int | None = None
+    error: Mapping[str, Any] | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def perform(
+    order: Order,
+    stage: OrderedStage,
+    number: int,
+    desk: Desk,
+    folder: JobFolder,
+    journal: Journal,
+    *,
+    outputs: Mapping[str, Any],
+    left_s: float,
+) -> Outcome:
+    """Run the attempt to its end and record it.
+
+    `outputs` are those of earlier stages; `left_s` is what the run's timeout leaves, in seconds.
+    """
+    attempt = _Attempt(order, stage, number, desk, folder, journal, outputs, left_s)
+    with LogWriter(journal, stage.key, number, MAX_LOG_BYTES) as log:
+        outcome = attempt.run(log)
+        if outcome.error is not None:
+            log.say("error", str(outcome.error["message"]), stream="rivet")
+    if outcome.status is not None:
+        journal.record(
+            RecordType.ATTEMPT_ENDED,
+            stage=stage.key,
+            attempt=number,
+            data={
+                "status": outcome.status,
+                "reason": outcome.reason,
+                "exit_code": outcome.exit_code,
+                "error": outcome.error,
+                "lines": log.lines,
+                "bytes": log.bytes,
+            },
+        )
+    return outcome
+
+
+class _Attempt:
+    def __init__(
+        self,
+        order: Order,
+        stage: OrderedStage,
+        number: int,
+        desk: Desk,
+        folder: JobFolder,
+        journal: Journal,
+        outputs: Mapping[str, Any],
+        left_s: float,
+    ) -> None:
+        self._outputs = outputs
+        self._order, self._stage, self._number = order, stage, number
+        self._desk, self._folder, self._journal = desk, folder, journal
+        self._seconds = min(stage.timeout_s, left_s)
+        self._limited_by_run = left_s < stage.timeout_s
+        self._script: Script | None = None
+        self._exit_code: int | None = None
+        self._calls: StageCalls | None = None
+
+    def run(self, log: LogWriter) -> Outcome:
+        lease = LeaseKeeper(
+            self._order,
+            self._desk.client,
+            self._desk.stream,
+            self._desk.lease_s,
+            monotonic_deadline(self._seconds),
+            each_beat=self._ping,
+            on_stop=self._on_stop,
+        )
+        calls = StageCalls(
+            self._order, self._stage, self._number, self._desk, self._folder, self._journal, log,
+            lease.stopped, self._outputs,
+        )
+        self._calls = calls
+        with lease, contextlib.closing(calls):
+            try:
+                error = self._execute(calls)
+            except Stopped:
+                error = None
+            except Exception as broken:  # noqa: BLE001
+                # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
+                _log.exception("attempt %d of stage %s broke", self._number, self._stage.key)
+                error = Outcome(AttemptStatus.ERRORED, error=_told(f"Rivet itself failed: {broken}"))
+            outcome = self._outcome(lease.stopped(), error)
+            outcome.outputs = calls.new_outputs
+            return outcome
+
+    def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
+        values = {"run": {name: self._facts().get(name) for name in VALUES}, "input": self._order.inputs}
+        script = open_script(
+            self._desk.zygote,
+            self._order.lua,
+            FILE,
+            LuaLimits(cpu_s=LUA_CPU_S, wall_s=self._seconds + 1),
+            modules=registry.bindings(),
+            values=values,
+            resolve=True,
+        )
+        if isinstance(script, LuaError):
+            return script
+        self._script = script
+        with contextlib.closing(script):
+            if digest_of(script.table) != self._order.digest:
+                return Outcome(
+                    AttemptStatus.FAILED,
+                    Reason.DEFINITION_CHANGED,
+                    error=_told(
+                        "the file gave another definition than when the run was started: "
+                        "what it returns must depend on inputs alone"
+                    ),
+                )
+            return script.run(("stages", self._stage.index), functools.partial(self._call, calls))
+
+    def _facts(self) -> Mapping[str, Any]:
+        return {**self._order.facts, "attempt": self._number}
+
+    def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
+        try:
+            return registry.call(module, function, args, calls)
+        except CallError as error:
+            if error.exit_code is not None:
+                self._exit_code = error.exit_code
+            raise Refused(str(error)) from None
+
+    def _ping(self) -> None:
+        if self._calls is not None:
+            self._calls.ping()
+
+    def _on_stop(self, _reason: str) -> None:
+        """A process is stopped with its grace by the room; a script that only computes is killed."""
+        if self._script is not None and not (self._calls and self._calls.in_process):
+            self._script.kill()
+
+    def _outcome(self, stopped: str | None, error: LuaError | Outcome | None) -> Outcome:
+        if stopped == "fenced":
+            return Outcome(None)
+        if stopped == "cancelled":
+            return Outcome(AttemptStatus.CANCELLED, Reason.CANCELLED_BY)
+        if stopped == "timed_out":
+            whose = "run" if self._limited_by_run else f'stage "{self._stage.name}"'
+            reason = Reason.LIMIT_RUN_TIME if self._limited_by_run else Reason.LIMIT_STAGE_TIME
+            message = f"the {whose} ran out of its time: {self._seconds:g} s; `timeout` can allow more"
+            return Outcome(AttemptStatus.TIMED_OUT, reason, error=_told(message))
+        if isinstance(error, Outcome):
+            return error
+        if error is None:
+            return Outcome(AttemptStatus.PASSED)
+        return self._failed(error)
+
+    def _failed(self, error: LuaError) -> Outcome:
+        reasons = {"memory": Reason.LIMIT_MEMORY, "cpu": Reason.LIMIT_CPU, "wall": Reason.LIMIT_STAGE_TIME}
+        told = _told(error.told(), error.file, error.line)
+        if error.kind in ("crash", "protocol"):
+            return Outcome(AttemptStatus.ERRORED, None, error=told)
+        return Outcome(AttemptStatus.FAILED, reasons.get(error.kind), self._exit_code, told)
+
+
+def _told(message: str, file: str | None = None, line: int | None = None) -> dict[str, Any]:
+    """An error for the record: every character of it can be stored and shown."""
+    lines = [encode_line(part.encode()) for part in message.split("\n")]
+    return {"message": "\n".join(lines)[:8192], "file": file, "line": line}

@@ -1,0 +1,293 @@
+"""A room: the sandbox of one attempt, in which its processes run and out of which none of them gets.
+
+The supervisor keeps the read ends of all pipes and never opens a path of the workspace; inside, an agent
+(`rivet/sandbox/agent.py`, pid 1 of the room) starts processes and does all work with files.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import itertools
+import marshal
+import os
+import select
+import socket
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import rivet.sandbox
+from rivet.runner.proxy import Proxy
+from rivet.runner.reach import ProxyRules, network_hint
+from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
+from rivet.runner.room_link import ANSWER_WAIT_S, Answer, Link, RoomLost
+from rivet.runner.tools import ToolRoots
+from rivet.sandbox.isolation.namespaces import (
+    HOME,
+    OURS,
+    WORKSPACE,
+    Bind,
+    CannotEnclose,
+    Enclosed,
+    Enclosure,
+    enclose,
+    interpreter,
+)
+
+__all__ = ["CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomSpec", "prepare_workspace"]
+
+MOST_LEFT_OVER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSpec:
+    """What a room is made of.
+
+    `home` is the folder of the job's HOME; None gives an empty one that nobody can write to. `uid` is the
+    host's user of the workspace, None where the runner is no root. `network` is None for a room without any.
+    `read_only` are paths of the host that are visible under their own name, `binds` those under another,
+    `files` small files of ours. The room ends by itself after `ping_s` seconds without a word from its
+    supervisor.
+    """
+
+    workspace: Path
+    home: Path | None
+    uid: int | None
+    tools: ToolRoots
+    ping_s: float
+    network: ProxyRules | None = None
+    read_only: tuple[Path, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    hostname: str = "stage"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of the workspace, as the room tells of it."""
+
+    kind: str
+    size: int
+    changed_at: float
+
+
+class Room:
+    """An open room. It dies with the thread that opened it, which has to live as long."""
+
+    def __init__(self, spec: RoomSpec) -> None:
+        """Open it. Raises CannotEnclose or NoBubblewrap where the sandbox cannot be had."""
+        self.spec = spec
+        self._idents = itertools.count(1)
+        self._left: list[int] = []
+        self._proxy: Proxy | None = None
+        self._last_ping = time.monotonic()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._link = Link(ours)
+        with theirs:
+            self._enclosed = self._enclose(theirs.fileno())
+        try:
+            _, listener = self._link.receive_listener()
+        except RoomLost as lost:
+            said = self._enclosed.complaints()
+            self.close()
+            raise CannotEnclose(f"{lost}{': ' + said if said else ''}") from lost
+        if listener is not None and spec.network is not None:
+            self._proxy = Proxy(listener, spec.network)
+
+    def _enclose(self, control: int) -> Enclosed:
+        spec = self.spec
+        program = f"{OURS}/agent.pyc"
+        listens = "listen" if spec.network is not None else "deaf"
+        return enclose(
+            Enclosure(
+                workspace=spec.workspace,
+                home=spec.home,
+                uid=spec.uid,
+                binds=(
+                    *spec.tools.binds,
+                    *(Bind(path, str(path)) for path in spec.read_only),
+                    *spec.binds,
+                ),
+                files={**spec.files, program: _agent()},
+                hostname=spec.hostname,
+            ),
+            [str(interpreter()), "-I", "-S", "-X", "utf8", program, str(control), str(spec.ping_s), listens],
+            keep=[control],
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every process of the room has in its environment before anything of the stage is added."""
+        return {
+            "HOME": HOME,
+            "TMPDIR": "/tmp",  # noqa: S108
+            "LANG": "C.UTF-8",
+            "PATH": self.spec.tools.path,
+            **dict(self.spec.tools.env),
+            **(_proxied(self._proxy.port) if self._proxy is not None else {}),
+        }
+
+    def network_refusals(self) -> list[str]:
+        """Why the network was refused to processes of this room: the last 20 times."""
+        return list(self._proxy.refusals) if self._proxy is not None else []
+
+    def hint(self, tail: Sequence[str]) -> str:
+        """What to say besides to somebody whose command ended with these lines; empty if nothing."""
+        if self._proxy is not None:
+            return self._proxy.refusals[-1] if self._proxy.refusals else ""
+        return network_hint(tail, has_network=False)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        on_output: Output,
+        cwd: str = ".",
+        stdin: bytes | None = None,
+        timeout_s: float | None = None,
+        stop: Callable[[], str | None] = lambda: None,
+        grace_s: float = 10.0,
+    ) -> Ended:
+        """Run a command until its own process has ended; what it leaves running is not waited for.
+
+        `env` is added to the room's own environment; `PATH_PREPEND` in it is put before the PATH. `cwd` is
+        relative to the workspace. `stop` is asked at least every 0.2 s: a reason ends everything in the
+        room (TERM, `grace_s`, KILL); running out of `timeout_s` ends the command and what belongs to it.
+        Raises CannotStart and RoomLost, and whatever `on_output` and `stop` raise.
+        """
+        asked = Asked(argv, self._whole(env), _below_workspace(cwd), stdin, timeout_s, grace_s)
+        self._discard_left_over()
+        command = Command(next(self._idents), asked, self._link, self._ping_at_times)
+        ended, left = command.run(on_output, stop)
+        self._left += left
+        while len(self._left) > MOST_LEFT_OVER:
+            os.close(self._left.pop(0))
+        return ended
+
+    def ping(self) -> None:
+        """Say that the supervisor lives: more often than `ping_s`, from any thread. Raises RoomLost."""
+        self._link.send("ping", 0)
+
+    def kill(self) -> None:
+        """Kill everything in the room now, from any thread; `run` then raises RoomLost."""
+        self._enclosed.kill()
+
+    def close(self) -> bool:
+        """End everything in the room and wait until it is gone; whether it is. Safe to call again."""
+        gone = self._enclosed.end()
+        self._enclosed.release()
+        if self._proxy is not None:
+            self._proxy.close()
+        self._link.close()
+        for fd in self._left:
+            os.close(fd)
+        self._left.clear()
+        return gone
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stat(self, path: str) -> Found | None:
+        """What is at a path of the workspace; None if nothing. A link at its end is not followed."""
+        answer = self._ask("stat", path)
+        if answer.number == 0:
+            return None
+        size, _, changed = answer.payload.partition(b" ")
+        if not (size.isdigit() and changed.lstrip(b"-").isdigit()):
+            raise RoomLost("the agent of the stage's room told of a file in a way that cannot be read")
+        return Found(_kind(answer.number), int(size), float(changed))
+
+    def exists(self, path: str) -> bool:
+        return self.stat(path) is not None
+
+    def list(self, path: str) -> list[str]:
+        """Names in a folder of the workspace. Raises OSError where it is none or leads out."""
+        payload = self._ask("list", path).payload
+        return [name.decode("utf-8", "surrogateescape") for name in payload.split(b"\0") if name]
+
+    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a small file of the workspace, at most 1 MiB. Raises OSError, ValueError."""
+        if len(data) > 1 << 20:
+            raise ValueError(f"{path}: {len(data)} bytes are more than the 1 MiB that is written this way")
+        self._ask("write", path, data, mode)
+
+    def _ask(self, verb: str, path: str, *rest: object) -> Answer:
+        ident = next(self._idents)
+        self._link.send(verb, ident, path.encode("utf-8", "surrogateescape"), *rest)
+        deadline = time.monotonic() + ANSWER_WAIT_S
+        while self._link.wait(deadline - time.monotonic()):
+            answer = self._link.receive()
+            if answer.ident != ident:
+                continue
+            if answer.kind == "error":
+                raise OSError(answer.number, answer.payload.decode(errors="replace"), path)
+            return answer
+        raise RoomLost("the agent of the stage's room does not answer")
+
+    def _whole(self, env: Mapping[str, str]) -> dict[str, str]:
+        whole = {**self.environment, **env}
+        if prepended := whole.pop("PATH_PREPEND", ""):
+            whole["PATH"] = f"{prepended}:{whole['PATH']}"
+        return whole
+
+    def _ping_at_times(self) -> None:
+        now = time.monotonic()
+        if now - self._last_ping >= min(1.0, self.spec.ping_s / 4):
+            self._last_ping = now
+            self.ping()
+        self._discard_left_over()
+
+    def _discard_left_over(self) -> None:
+        """Keep what earlier commands left running from standing still before a full pipe."""
+        if not self._left:
+            return
+        poll = select.poll()
+        for fd in self._left:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(0):
+            with contextlib.suppress(BlockingIOError):
+                if not os.read(fd, 1 << 20):
+                    self._left.remove(fd)
+                    os.close(fd)
+
+
+def prepare_workspace(folder: Path, uid: int | None) -> None:
+    """Make an empty folder that only the workspace's user (`uid`; None: oneself) may enter.
+
+    Called before anything of a user is in it. Raises FileExistsError where something is there already.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    if uid is not None:
+        os.chown(folder, uid, uid, follow_symlinks=False)
+
+
+@functools.cache
+def _agent() -> bytes:
+    """The agent, compiled: it is not parsed at each start. Its interpreter is the one that runs here."""
+    source = Path(rivet.sandbox.__file__).with_name("agent.py").read_bytes()
+    code = compile(source, "agent.py", "exec", dont_inherit=True, optimize=2)
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+
+
+def _proxied(port: int) -> dict[str, str]:
+    """Variables by which programs find the proxy; each is read in one case or the other by some."""
+    address = f"http://127.0.0.1:{port}"
+    named = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), address)
+    named["NO_PROXY"] = "localhost,127.0.0.1,::1"
+    return {**named, **{name.lower(): value for name, value in named.items()}}
+
+
+def _below_workspace(path: str) -> str:
+    return WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+    return kinds.get(stat.S_IFMT(mode), "other")

@@ -1,0 +1,152 @@
+"""Run one stage of a job: the recipe, from the message to its result.
+
+A user's failure is a result, never an exception. What is delivered twice is answered from the marks.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.domain.order import Order, OrderedStage
+from rivet.domain.record import Record, RecordType
+from rivet.domain.states import FINISHED_STAGE, AttemptStatus, OnLost, Reason, StageStatus
+from rivet.journal.spool import Spool
+from rivet.runner.desk import Desk
+from rivet.runner.folder import Busy, JobFolder
+from rivet.runner.journal import Journal
+from rivet.runner.perform import Outcome, perform
+
+_log = logging.getLogger(__name__)
+
+Result = dict[str, Any]
+_OWN_END = (RecordType.ATTEMPT_ENDED, RecordType.STAGE_SKIPPED)
+
+
+def run_stage(job: JobId, epoch: Epoch, key: StageKey, desk: Desk) -> Result | None:
+    """`{status, last_seq}` of the stage, or None where this delivery is to be ignored."""
+    folder = desk.folder(job)
+    try:
+        with folder.hold():
+            order = folder.order(epoch)
+            if order is None or folder.is_outdated(epoch):
+                return None
+            return _Work(order, order.stage(key), desk, folder).result()
+    except Busy:
+        _log.info("stage %s of job %s is being worked on by another process", key, job)
+    except FileNotFoundError:
+        _log.info("job %s is no longer here", job)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    order: Order
+    stage: OrderedStage
+    desk: Desk
+    folder: JobFolder
+
+    def result(self) -> Result | None:
+        marks = self.folder.marks(self.order.epoch)
+        last = next((mark for mark in reversed(marks) if mark["mark"] == "end"), None)
+        spool = Spool(
+            self.folder.spool(self.order.epoch),
+            offset=last["offset"] if last else 0,
+            seq=last["seq"] if last else 0,
+        )
+        with contextlib.closing(spool):
+            journal = Journal(self.order.job, self.order.epoch, spool, self.desk.stream)
+            stored = self._stored(marks)
+            if stored is None:
+                return self._new(marks, spool, journal)
+            if self._has_begun(marks, self._successor()):
+                return None
+            self._close_job(stored, spool, journal)
+            return {"status": stored["status"], "last_seq": spool.last_seq}
+
+    def _new(self, marks: list[dict[str, Any]], spool: Spool, journal: Journal) -> Result | None:
+        """The stage has no end on disk: run it, skip it, or find that its attempt was lost."""
+        status, reason = self._outcome_before(marks)
+        outputs: Mapping[str, Any] = {}
+        if self._has_begun(marks, self.stage.key):
+            status = self._lost(spool, journal)
+        elif reason is not None:
+            journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data={"reason": reason})
+        else:
+            outcome = self._attempt(marks, journal)
+            if outcome.status is None:
+                return None
+            status, outputs = outcome.status, outcome.outputs
+        told = {"status": status, "seq": spool.last_seq, "offset": spool.size, "outputs": outputs}
+        self.folder.mark(self.order.epoch, "end", self.stage.key, **told)
+        self._close_job(told, spool, journal)
+        return {"status": status, "last_seq": spool.last_seq}
+
+    def _attempt(self, marks: list[dict[str, Any]], journal: Journal) -> Outcome:
+        outputs = dict(self.order.outputs)
+        for mark in marks:
+            outputs.update(mark.get("outputs", {}))
+        number = self.stage.next_attempt
+        self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
+        journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
+        left = self.order.timeout_left_s - (time.time() - self.folder.claimed_at(self.order.epoch))
+        return perform(
+            self.order, self.stage, number, self.desk, self.folder, journal, outputs=outputs, left_s=left
+        )
+
+    def _lost(self, spool: Spool, journal: Journal) -> str:
+        """The attempt's process is dead, and its room with it. Its end may still be in the spool."""
+        ended = [record for record in spool.tail if self._is_own_end(record)]
+        if ended:
+            return str(ended[-1].data.get("status", StageStatus.SKIPPED))
+        journal.record(
+            RecordType.ATTEMPT_ENDED,
+            stage=self.stage.key,
+            attempt=self.stage.next_attempt,
+            data={"status": AttemptStatus.LOST, "reason": Reason.SLOT_LOST},
+        )
+        return AttemptStatus.LOST
+
+    def _is_own_end(self, record: Record) -> bool:
+        return record.stage == self.stage.key and record.type in _OWN_END
+
+    def _outcome_before(self, marks: list[dict[str, Any]]) -> tuple[str, Reason | None]:
+        """What this stage becomes without running, because of what ended before it in this job."""
+        ended = [mark["status"] for mark in marks if mark["mark"] == "end"]
+        if StageStatus.CANCELLED in ended:
+            return StageStatus.CANCELLED, Reason.CANCELLED_BY
+        if any(status not in (StageStatus.PASSED, StageStatus.WARNED) for status in ended):
+            return StageStatus.SKIPPED, Reason.EARLIER_FAILURE
+        if self.desk.stream_says_cancelled(self.order.job):
+            return StageStatus.CANCELLED, Reason.CANCELLED_BY
+        return StageStatus.PENDING, None
+
+    def _close_job(self, told: dict[str, Any], spool: Spool, journal: Journal) -> None:
+        """Write the journal's last record: after the last stage, or where a lost job may be begun again."""
+        lost_again = told["status"] == AttemptStatus.LOST and self.order.on_lost is OnLost.RESTART
+        if self._successor() is not None and not lost_again:
+            return
+        if not spool.tail or spool.tail[-1].type is not RecordType.JOB_DONE:
+            journal.record(RecordType.JOB_DONE)
+
+    def _stored(self, marks: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The end of this stage; after a lost one of a job that is begun again, that one's stands for all."""
+        for mark in marks:
+            if mark["mark"] != "end":
+                continue
+            over = mark["status"] == AttemptStatus.LOST and self.order.on_lost is OnLost.RESTART
+            if mark["stage"] == self.stage.key or over:
+                return mark
+        return None
+
+    def _successor(self) -> OrderedStage | None:
+        rest = [stage for stage in self.order.stages if StageStatus(stage.status) not in FINISHED_STAGE]
+        at = next((place for place, stage in enumerate(rest) if stage.key == self.stage.key), len(rest))
+        return rest[at + 1] if at + 1 < len(rest) else None
+
+    def _has_begun(self, marks: list[dict[str, Any]], stage: OrderedStage | StageKey | None) -> bool:
+        key = stage.key if isinstance(stage, OrderedStage) else stage
+        return any(mark["mark"] == "begin" and mark["stage"] == key for mark in marks)

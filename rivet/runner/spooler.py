@@ -1,0 +1,157 @@
+"""The spooler: one process a runner, beside its slots. It beats, resends what control misses, cleans up."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rivet.client import ApiProblem, ApiUnreachable, Client
+from rivet.domain.errors import BadRecord, Unavailable
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.record import RecordType, pack
+from rivet.domain.runner import own_queue_of
+from rivet.journal.spool import read_spool
+from rivet.journal.stream import StreamWriter
+from rivet.runner.folder import JobFolder
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+KEPT_S = 24 * 3600.0
+BATCH_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a journal was at the last look, and where in the file that is."""
+
+    expected: int = 0
+    offset: int = 0
+    seq: int = 0
+    done_seq: int | None = None
+    size: int = -1
+
+
+@dataclass
+class Spooler:
+    """`publish_again` publishes the rest of a job's chain."""
+
+    runner: str
+    session: SessionId
+    jobs: Path
+    slots: int
+    lease_s: float
+    client: Client
+    stream: StreamWriter
+    publish_again: Callable[[JobId, Epoch], None]
+    _progress: dict[tuple[JobId, Epoch], _Progress] = field(default_factory=dict)
+    _beat_at: float = 0.0
+    _unacknowledged: set[JobId] = field(default_factory=set)
+
+    def look(self) -> None:
+        """One round. Whatever is away now is tried again in the next."""
+        folders = [JobFolder(self.jobs, job) for job in self._job_ids()]
+        with contextlib.suppress(Unavailable):
+            self._resend(folders)
+        if time.monotonic() - self._beat_at >= self.lease_s / 4:
+            self._beat_at = time.monotonic()
+            self._beat(folders)
+
+    def _job_ids(self) -> list[JobId]:
+        ids = []
+        for entry in self.jobs.iterdir():
+            with contextlib.suppress(ValueError):
+                ids.append(JobId(UUID(entry.name)))
+        return ids
+
+    def _resend(self, folders: list[JobFolder]) -> None:
+        journals = {
+            (JobId(UUID(folder.path.name)), epoch): folder for folder in folders for epoch in folder.epochs()
+        }
+        for gone in set(self._progress) - set(journals):
+            del self._progress[gone]
+        expected = self.stream.expected(journals)
+        self._unacknowledged = set()
+        for key, folder in journals.items():
+            self._tend(key, folder, expected.get(key, 1))
+
+    def _tend(self, key: tuple[JobId, Epoch], folder: JobFolder, expected: int) -> None:
+        """One journal: clean up where all of it is in; send again where control has not come on."""
+        progress = self._progress.setdefault(key, _Progress())
+        path = folder.spool(key[1])
+        size = path.stat().st_size if path.exists() else 0
+        stood_still = progress.expected == expected
+        if progress.expected != expected or progress.size != size:
+            self._advance(path, progress, expected)
+            progress.size = size
+        if progress.done_seq is not None and expected > progress.done_seq:
+            if not folder.is_held():
+                self._let_go(key, folder)
+            return
+        if progress.seq >= expected or progress.done_seq is not None:
+            self._unacknowledged.add(key[0])
+        if stood_still and progress.seq >= expected:
+            self._send(path, progress, expected)
+        elif size == 0 and not folder.is_held() and time.time() - folder.claimed_at(key[1]) > KEPT_S:
+            self._let_go(key, folder)
+
+    def _advance(self, path: Path, progress: _Progress, expected: int) -> None:
+        """Move the offset behind what control has, and find what the spool holds by now."""
+        try:
+            for record, end in read_spool(path, offset=progress.offset):
+                if record.seq < expected:
+                    progress.offset = end
+                progress.seq = record.seq
+                if record.type is RecordType.JOB_DONE:
+                    progress.done_seq = record.seq
+        except BadRecord as error:
+            _log.error("the spool %s is damaged: %s", path, error)
+        progress.expected = expected
+
+    def _send(self, path: Path, progress: _Progress, expected: int) -> None:
+        packed: list[bytes] = []
+        size = 0
+        for record, _ in read_spool(path, after_seq=expected - 1, offset=progress.offset):
+            packed.append(pack(record))
+            size += len(packed[-1])
+            if size > BATCH_BYTES:
+                break
+        if packed:
+            self.stream.send(packed)
+
+    def _let_go(self, key: tuple[JobId, Epoch], folder: JobFolder) -> None:
+        self._progress.pop(key, None)
+        self.stream.forget(*key)
+        if folder.epochs() == [key[1]]:
+            folder.remove()
+        else:
+            for file in folder.path.glob(f"*.{key[1]}*"):
+                file.unlink(missing_ok=True)
+
+    def _beat(self, folders: list[JobFolder]) -> None:
+        held = [folder for folder in folders if folder.is_held()]
+        holds = {JobId(UUID(folder.path.name)) for folder in held} | self._unacknowledged
+        try:
+            body: dict[str, Any] = {
+                "session": str(self.session),
+                "free_slots": max(0, self.slots - len(held)),
+                "own_queue": self.stream.waiting(own_queue_of(self.runner)),
+                "holds": sorted(str(job) for job in holds),
+            }
+            answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
+        except (ApiUnreachable, Unavailable) as error:
+            _log.warning("no heartbeat: %s", error)
+            return
+        except ApiProblem as problem:
+            _log.warning("the heartbeat was refused: %s", problem.detail)
+            if problem.code == "fenced":
+                raise SystemExit(f"this runner's session is over: {problem.detail}") from None
+            return
+        for again in answer.get("publish_again", []):
+            _log.warning("publishing the rest of job %s again", again["job"])
+            self.publish_again(JobId(UUID(again["job"])), Epoch(again["epoch"]))
+

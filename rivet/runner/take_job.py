@@ -1,0 +1,83 @@
+"""Take a job: claim it, lay out its folder, and publish its chain to this runner's own queue."""
+
+import logging
+import shutil
+import time
+
+from rivet.client import ApiProblem, ApiUnreachable
+from rivet.domain.ids import Epoch, JobId
+from rivet.domain.order import PROTOCOL, Order
+from rivet.domain.states import FINISHED_STAGE, StageStatus
+from rivet.runner.desk import Desk, PublishChain
+from rivet.runner.folder import Busy, JobFolder
+from rivet.runner.room import prepare_workspace
+
+_log = logging.getLogger(__name__)
+
+RETRY_S = (0.2, 0.5, 1.0, 2.0)
+
+
+def take_job(job: JobId, epoch: Epoch, desk: Desk) -> bool:
+    """False where the job is not this runner's to do. Waits for as long as the API is away."""
+    order = _claimed(job, epoch, desk)
+    if order is None:
+        return False
+    folder = desk.folder(job)
+    if not _laid_out(order, folder, desk):
+        return False
+    publish_rest(order, folder, desk.publish_chain)
+    return True
+
+
+def publish_rest(order: Order, folder: JobFolder, publish_chain: PublishChain) -> None:
+    """Publish what of the job's chain has not ended here; links that ran already answer from their marks."""
+    stages = [
+        (stage.key, stage.name)
+        for stage in order.stages
+        if StageStatus(stage.status) not in FINISHED_STAGE
+    ]
+    ended = {mark["stage"] for mark in folder.marks(order.epoch) if mark["mark"] == "end"}
+    rest = [stage for stage in stages if stage[0] not in ended] or stages[-1:]
+    if rest:
+        publish_chain(order.job, order.epoch, rest, f"{order.pipeline}#{order.number}")
+
+
+def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> Order | None:
+    body = {"session": str(desk.session), "epoch": epoch, "protocol": PROTOCOL}
+    tries = 0
+    while True:
+        try:
+            return Order.read(desk.client.call("POST", f"/runner/jobs/{job}/claim", body))
+        except ApiProblem as problem:
+            if problem.status < 500 and problem.status != 429:
+                _log.info("job %s in epoch %s is not for this runner: %s", job, epoch, problem.detail)
+                return None
+            wait = problem.detail
+        except ApiUnreachable as error:
+            wait = str(error)
+        if tries == 0:
+            _log.warning("job %s waits for the API: %s", job, wait)
+        time.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+        tries += 1
+
+
+def _laid_out(order: Order, folder: JobFolder, desk: Desk) -> bool:
+    """The folder with the order, and a workspace: a fresh one unless stages of the job have passed in it."""
+    folder.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    try:
+        with folder.hold():
+            if folder.is_outdated(order.epoch):
+                return False
+            if folder.order(order.epoch) is None:
+                goes_on = any(StageStatus(stage.status) is StageStatus.PASSED for stage in order.stages)
+                uid = desk.uids.of(folder.path)
+                for place in (folder.workspace, folder.home):
+                    if place.exists() and not goes_on:
+                        shutil.rmtree(place)
+                    if not place.exists():
+                        prepare_workspace(place, uid)
+            folder.write_order(order)
+    except Busy:
+        # Somebody works on it already: the chain is out, and publishing it again would be harmless.
+        return True
+    return True

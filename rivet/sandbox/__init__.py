@@ -1,0 +1,1 @@
+"""Where strangers' code runs: a confined Lua child for each script, and the rooms of a stage's processes."""

@@ -1,0 +1,349 @@
+"""Pid 1 of a room: starts processes on request, reaps, kills, and answers questions about files.
+
+Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S LISTEN`), imports nothing of ours and as little as
+possible of the rest: its start is the price of a room. It holds no secret. What it says is not believed on
+the other side, and it ends, and with it everything in the room, when its supervisor closes the control
+socket or does not speak for PING_S seconds.
+
+A request is four bytes of length and a marshalled tuple `(verb, id, ...)`, with file descriptors sent along
+with the length. An answer is four bytes of length, a line `kind id number`, and bytes.
+"""
+
+import _ctypes
+import _signal  # type: ignore[import-not-found]
+import _socket
+import marshal
+import posix
+import select
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_ANSWER = 1 << 20
+MAX_REQUEST = 16 << 20
+ROOM_FOLDER = b"/workspace"
+PR_SET_DUMPABLE = 4
+SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
+CLOSE_ON_EXEC = 0x40000000
+KILL = 9
+
+NOT_FOUND, NO_FOLDER, NOT_PERMITTED = 2, 20, 13
+
+
+class Gone(Exception):
+    """The supervisor has closed the control socket."""
+
+
+class Agent:
+    def __init__(self, control_fd: int, ping_s: float) -> None:
+        self.control = _socket.socket(fileno=control_fd)
+        self.ping_s = ping_s
+        self.deadline = time.monotonic() + ping_s
+        self.commands: dict[int, int] = {}
+
+    def serve(self) -> None:
+        """Answer until the supervisor is gone or silent; then everything in the room ends with pid 1."""
+        wakeup, wake = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        _signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, _ignore)
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(wakeup, select.POLLIN)
+        while True:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                return
+            for fd, _ in poll.poll(int(left * 1000) + 1):
+                if fd == wakeup:
+                    _drain(wakeup)
+                else:
+                    self.hear()
+            self.reap()
+
+    def hear(self) -> None:
+        head, fds = self.receive_head()
+        size = min(int.from_bytes(head, "big"), MAX_REQUEST)
+        verb, ident, *rest = marshal.loads(self.receive(size))  # noqa: S302
+        self.deadline = time.monotonic() + self.ping_s
+        try:
+            self.act(verb, ident, rest, fds)
+        except OSError as error:
+            self.say(b"error", ident, error.errno or 0, str(error.strerror).encode())
+        finally:
+            for fd in fds:
+                posix.close(fd)
+
+    def act(self, verb: str, ident: int, rest: "list[Any]", fds: list[int]) -> None:
+        if verb == "run":
+            argv, env, cwd = rest
+            self.run(ident, argv, env, cwd, fds)
+        elif verb == "kill":
+            self.kill(*rest)
+        elif verb == "alive":
+            self.say(b"answer", ident, sum(1 for pid in _pids() if pid != 1), b"")
+        elif verb == "stat":
+            self.say(b"answer", ident, *_stat(*rest))
+        elif verb == "list":
+            self.say(b"answer", ident, *_list(*rest))
+        elif verb == "write":
+            _write(*rest)
+            self.say(b"answer", ident, 0, b"")
+
+    def run(
+        self, ident: int, argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int]
+    ) -> None:
+        """Start a command; how starting failed comes back through a pipe that a good exec closes."""
+        result, told = posix.pipe2(posix.O_CLOEXEC)
+        pid = posix.fork()
+        if pid == 0:
+            _become(argv, env, cwd, fds, told)
+        posix.close(told)
+        failure = b""
+        while part := posix.read(result, 4096):
+            failure += part
+        posix.close(result)
+        if failure:
+            posix.waitpid(pid, 0)
+            step, _, number = failure.partition(b" ")
+            self.say(b"failed", ident, int(number), step)
+            return
+        self.commands[pid] = ident
+        self.say(b"started", ident, pid, b"")
+
+    def kill(self, pid: int, signal: int) -> None:
+        """Send a signal to a command and its descendants, or with pid -1 to everything but the agent."""
+        for each in [-1] if pid == -1 else _tree(pid):
+            _signal_to(each, signal)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = posix.waitpid(-1, posix.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            ident = self.commands.pop(pid, None)
+            if ident is not None:
+                self.say(b"ended", ident, posix.waitstatus_to_exitcode(status), b"")
+
+    def receive_head(self) -> tuple[bytes, list[int]]:
+        head, parts, _, _ = self.control.recvmsg(4, 256, CLOSE_ON_EXEC)
+        fds = []
+        for level, kind, data in parts:
+            if level == SOL_SOCKET and kind == SCM_RIGHTS:
+                numbers = range(0, len(data) & ~3, 4)
+                fds += [int.from_bytes(data[at : at + 4], sys.byteorder) for at in numbers]
+        if not head:
+            raise Gone
+        return head + self.receive(4 - len(head)), fds
+
+    def receive(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = self.control.recv(min(size, 1 << 16))
+            if not part:
+                raise Gone
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def say(self, kind: bytes, ident: int, number: int, payload: bytes, fds: tuple[int, ...] = ()) -> None:
+        body = b"%s %d %d\n" % (kind, ident, number) + payload[:MAX_ANSWER]
+        rights = b"".join(fd.to_bytes(4, sys.byteorder) for fd in fds)
+        extra = [(SOL_SOCKET, SCM_RIGHTS, rights)] if fds else []
+        self.control.sendmsg([len(body).to_bytes(4, "big")], extra)
+        self.control.sendall(body)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """A handler must exist for the wakeup pipe to be written."""
+
+
+def _drain(fd: int) -> None:
+    try:
+        while len(posix.read(fd, 4096)) == 4096:
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int], told: int) -> None:
+    """In the child: turn into the command, or say by which step and errno that failed. Does not return."""
+    step = b"start"
+    error = 0
+    try:
+        posix.setsid()
+        for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
+            _signal.signal(number, _signal.SIG_DFL)
+        step = b"cwd"
+        posix.chdir(cwd)
+        step = b"start"
+        if len(fds) == 2:
+            fds = [posix.open(b"/dev/null", posix.O_RDONLY | posix.O_CLOEXEC), *fds]
+        # Moved above 2 first: a later dup2 must not write over one that is still needed.
+        fds = [fd if fd > 2 else _above(fd) for fd in fds]
+        for number, fd in enumerate(fds):
+            posix.dup2(fd, number, True)
+        step = b"exec"
+        error = _exec(argv, env)
+    except OSError as failed:
+        error = failed.errno or 0
+    except BaseException:  # noqa: BLE001
+        # This must never return into the agent's own loop.
+        error = 0
+    posix.write(told, b"%s %d" % (step, error))
+    posix._exit(127)
+
+
+def _above(fd: int) -> int:
+    spare = []
+    while fd <= 2:
+        spare.append(fd)
+        fd = posix.dup(fd)
+    posix.set_inheritable(fd, False)
+    return fd
+
+
+def _exec(argv: list[bytes], env: dict[bytes, bytes]) -> int:
+    """Replace this process by argv[0], looked for in env's PATH; the most telling errno if none could be."""
+    name = argv[0]
+    if b"/" in name:
+        candidates = [name]
+    else:
+        candidates = [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder]
+    found = NOT_FOUND
+    for candidate in candidates:
+        try:
+            posix.execve(candidate, argv, env)
+        except OSError as error:
+            if error.errno not in (NOT_FOUND, NO_FOLDER):
+                found = error.errno or 0
+                if found != NOT_PERMITTED:
+                    return found
+            elif _is_there(candidate):
+                # The file is there, so what is missing is the interpreter of its first line.
+                return -1
+    return found
+
+
+def _is_there(path: bytes) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in posix.listdir("/proc") if name.isdigit()]
+
+
+def _tree(root: int) -> list[int]:
+    """The command, what descends from it, and what shares its session; orphans have left the tree."""
+    parents = {}
+    members = {root}
+    for pid in _pids():
+        try:
+            fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
+            fields = posix.read(fd, 1024).rpartition(b")")[2].split()
+            posix.close(fd)
+        except OSError:
+            continue
+        if len(fields) > 3:
+            parents[pid] = int(fields[1])
+            if int(fields[3]) == root:
+                members.add(pid)
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in members and pid not in members}
+        members |= more
+        grown = bool(more)
+    return sorted(members - {1})
+
+
+def _signal_to(pid: int, number: int) -> None:
+    try:
+        posix.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _inside(path: bytes, flags: int) -> int:
+    """An open descriptor of a workspace path. Raises PermissionError where a link leads out of it."""
+    fd = posix.open(ROOM_FOLDER + b"/" + path, posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        real = posix.readlink(b"/proc/self/fd/%d" % fd)
+        if real != ROOM_FOLDER and not real.startswith(ROOM_FOLDER + b"/"):
+            raise PermissionError(NOT_PERMITTED, "leads out of the workspace")
+        return posix.open(b"/proc/self/fd/%d" % fd, flags | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    finally:
+        posix.close(fd)
+
+
+def _stat(path: bytes) -> tuple[int, bytes]:
+    """Mode as the number, size and time of change in the text; a last link is not followed."""
+    try:
+        found = posix.lstat(ROOM_FOLDER + b"/" + path)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, b""
+    return found.st_mode, b"%d %d" % (found.st_size, int(found.st_mtime))
+
+
+def _list(path: bytes) -> tuple[int, bytes]:
+    fd = _inside(path, posix.O_RDONLY | posix.O_DIRECTORY)
+    try:
+        names = sorted(name.encode("utf-8", "surrogateescape") for name in posix.listdir(fd))
+    finally:
+        posix.close(fd)
+    return len(names), b"\0".join(names)
+
+
+def _write(path: bytes, data: bytes, mode: int) -> None:
+    folder, _, name = path.rpartition(b"/")
+    at = _inside(folder or b".", posix.O_RDONLY | posix.O_DIRECTORY)
+    try:
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        fd = posix.open(name, flags | posix.O_NONBLOCK, mode, dir_fd=at)
+        try:
+            while data:
+                data = data[posix.write(fd, data) :]
+        finally:
+            posix.close(fd)
+    finally:
+        posix.close(at)
+
+
+def _make_undumpable() -> None:
+    """Close /proc/1 to the room's processes, which have the same user id."""
+    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+    if _ctypes.call_cdeclfunction(prctl, (PR_SET_DUMPABLE, 0, 0, 0, 0)) != 0:
+        raise OSError("cannot make the agent undumpable")
+
+
+def main() -> None:
+    control_fd, ping_s, listens = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "listen"
+    _make_undumpable()
+    posix.set_inheritable(control_fd, False)
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    posix.umask(0o022)
+    agent = Agent(control_fd, ping_s)
+    if listens:
+        listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        agent.say(b"ready", 0, 0, b"", (listener.fileno(),))
+        listener.close()
+    else:
+        agent.say(b"ready", 0, 0, b"")
+    try:
+        agent.serve()
+    except (Gone, OSError):
+        pass
+
+
+if __name__ == "__main__":
+    main()

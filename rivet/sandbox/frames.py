@@ -1,0 +1,174 @@
+"""Frames between the supervisor and its Lua child: four bytes of length, then one value in a typed encoding.
+
+    N nil · T true · F false · I int64 · D double · S bytes · L list · M table · X function, as its line
+
+All numbers are little-endian. What comes from the child is a stranger's bytes: every length is checked
+against what is there before it is believed, and depth, entries and size are bounded.
+"""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from rivet.domain.pipeline import Function
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_DEPTH = 32
+MAX_ENTRIES = 100_000
+
+_LENGTH = struct.Struct("<I")
+_WHOLE = struct.Struct("<q")
+_DOUBLE = struct.Struct("<d")
+
+
+class BadFrame(Exception):
+    """Bytes from the child are no frame, or a value is one that a frame cannot hold."""
+
+
+def pack(value: Any, limit: int = MAX_BYTES) -> bytes:
+    """A frame that holds `value`. Raises BadFrame for what Lua has no type for, or what is too large."""
+    parts: list[bytes] = []
+    entries = _encode(value, parts, 0)
+    body = b"".join(parts)
+    if len(body) > limit or entries > MAX_ENTRIES:
+        raise BadFrame(
+            f"a value of {len(body)} bytes and {entries} entries is over the bound "
+            f"of {limit} and {MAX_ENTRIES}"
+        )
+    return _LENGTH.pack(len(body)) + body
+
+
+def length_of(head: bytes) -> int:
+    """How many bytes follow the four bytes of a frame's head. Raises BadFrame if too many."""
+    (length,) = _LENGTH.unpack(head)
+    if not 0 < length <= MAX_BYTES:
+        raise BadFrame(f"a frame says that it has {length} bytes; 1 to {MAX_BYTES} are allowed")
+    return int(length)
+
+
+def unpack(body: bytes) -> Any:
+    """The value in a frame's body. Text that is not UTF-8 stays bytes. Raises BadFrame."""
+    reader = _Reader(body)
+    try:
+        value = reader.value(0)
+    except (struct.error, IndexError) as error:
+        raise BadFrame("a frame ends in the middle of a value") from error
+    if reader.at != len(body):
+        raise BadFrame(f"{len(body) - reader.at} bytes stand after a frame's value")
+    return value
+
+
+def _encode(value: Any, parts: list[bytes], depth: int) -> int:
+    """Append `value` to `parts`; how many entries its tables have in all."""
+    match value:
+        case None:
+            parts.append(b"N")
+        case True:
+            parts.append(b"T")
+        case False:
+            parts.append(b"F")
+        case int() if -(2**63) <= value < 2**63:
+            parts.append(b"I" + _WHOLE.pack(value))
+        case int() | float():
+            parts.append(b"D" + _DOUBLE.pack(_as_double(value)))
+        case str() | bytes():
+            raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+            parts.append(b"S" + _LENGTH.pack(len(raw)) + raw)
+        case list() | tuple() | Mapping():
+            return _encode_table(value, parts, depth)
+        case _:
+            raise BadFrame(f"a {type(value).__name__} cannot be handed to Lua")
+    return 0
+
+
+def _encode_table(value: Any, parts: list[bytes], depth: int) -> int:
+    if depth >= MAX_DEPTH:
+        raise BadFrame(f"a value is nested deeper than {MAX_DEPTH} tables")
+    entries = len(value)
+    if isinstance(value, Mapping):
+        parts.append(b"M" + _LENGTH.pack(len(value)))
+        for key, item in value.items():
+            if not isinstance(key, str | int | float) or key != key:
+                raise BadFrame(f"a {type(key).__name__} cannot be a key in Lua")
+            _encode(key, parts, depth)
+            entries += _encode(item, parts, depth + 1)
+    else:
+        parts.append(b"L" + _LENGTH.pack(len(value)))
+        for item in value:
+            entries += _encode(item, parts, depth + 1)
+    return entries
+
+
+def _as_double(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise BadFrame("a whole number is larger than any number of Lua") from None
+
+
+class _Reader:
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.at = 0
+        self.entries = 0
+
+    def value(self, depth: int) -> Any:
+        tag = self.body[self.at]
+        self.at += 1
+        match tag:
+            case 0x53:
+                return self.text()
+            case 0x49:
+                return self.number(_WHOLE)
+            case 0x44:
+                return self.number(_DOUBLE)
+            case 0x4E:
+                return None
+            case 0x54:
+                return True
+            case 0x46:
+                return False
+            case 0x4C:
+                return [self.value(depth + 1) for _ in range(self.count(depth, smallest=1))]
+            case 0x4D:
+                return self.table(depth)
+            case 0x58:
+                return Function(self.number(_LENGTH))
+        raise BadFrame(f"a frame holds a value of unknown type 0x{tag:02x}")
+
+    def number(self, form: struct.Struct) -> Any:
+        (number,) = form.unpack_from(self.body, self.at)
+        self.at += form.size
+        return number
+
+    def text(self) -> str | bytes:
+        length = self.number(_LENGTH)
+        end = self.at + length
+        if end > len(self.body):
+            raise BadFrame(f"a text says that it has {length} bytes, {len(self.body) - self.at} are left")
+        raw = self.body[self.at : end]
+        self.at = end
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return raw
+
+    def count(self, depth: int, *, smallest: int) -> int:
+        count: int = self.number(_LENGTH)
+        self.entries += count
+        if depth >= MAX_DEPTH:
+            raise BadFrame(f"a value is nested deeper than {MAX_DEPTH} tables")
+        if self.entries > MAX_ENTRIES or count * smallest > len(self.body) - self.at:
+            raise BadFrame(f"a table says that it has {count} entries, which is more than there can be")
+        return count
+
+    def table(self, depth: int) -> dict[Any, Any]:
+        table: dict[Any, Any] = {}
+        for _ in range(self.count(depth, smallest=2)):
+            key = self.value(depth + 1)
+            if not isinstance(key, str | bytes | int | float | bool) or key != key:
+                raise BadFrame(f"a {type(key).__name__} is a table's key")
+            if key in table and type(key) is not bool:
+                raise BadFrame("a table has the same key twice")
+            table[key] = self.value(depth + 1)
+        return table

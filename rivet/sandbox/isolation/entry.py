@@ -1,0 +1,113 @@
+"""What a child does between fork and exec, so that it becomes a room's bubblewrap with nothing to spare.
+
+Everything that needs an import, a lookup or much memory is done by `Entry` before the fork. Started by root,
+the child takes what the room is made of to a place that every user can enter (a tmpfs in a mount namespace
+of its own), because Python, bubblewrap and the workspaces may all lie under a home of mode 0700; then it
+becomes the workspace's user.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STAGING = "/tmp"  # noqa: S108
+"""Covered in the child's own mount namespace only: it is there on every system."""
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_CLONE_NEWNS = 0x00020000
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+
+LIMITS = (
+    (resource.RLIMIT_NOFILE, 4096),
+    (resource.RLIMIT_NPROC, 4096),
+    (resource.RLIMIT_CORE, 0),
+)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file or folder that is to be found under `name` in the staging folder."""
+
+    name: str
+    source: str
+
+
+class Entry:
+    """Called in the child. `uid` is the user to become; None to stay who one is, and nothing is staged."""
+
+    def __init__(self, uid: int | None, staged: Sequence[Staged]) -> None:
+        self._uid = uid
+        self._staged = tuple(staged)
+        self._parent = os.getpid()
+        self._limits = tuple((number, _at_most(number, most)) for number, most in LIMITS)
+
+    def __call__(self) -> None:
+        step = "start"
+        try:
+            step = "rlimits"
+            for number, limits in self._limits:
+                resource.setrlimit(number, limits)
+            _prefer_for_oom_kill()
+            if self._uid is not None:
+                step = "stage folders"
+                self._stage()
+                step = "change user"
+                os.setgroups([])
+                os.setresgid(self._uid, self._uid, self._uid)
+                os.setresuid(self._uid, self._uid, self._uid)
+            step = "no new privileges"
+            _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            # A change of user takes this back, so it comes after one.
+            _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            if os.getppid() != self._parent:
+                os._exit(1)
+        except OSError as error:
+            os.write(2, f"{step}: {error}\n".encode())
+            os._exit(1)
+
+    def _stage(self) -> None:
+        _call("unshare", _CLONE_NEWNS)
+        _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+        # Opened before the tmpfs hides what lies beneath it.
+        opened = [(each, os.open(each.source, os.O_PATH | os.O_CLOEXEC)) for each in self._staged]
+        _call("mount", b"tmpfs", STAGING.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755,size=1m")
+        for each, fd in opened:
+            target = f"{STAGING}/{each.name}"
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.mkdir(target, 0o755)
+            else:
+                os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            _call("mount", b"/proc/self/fd/%d" % fd, target.encode(), None, _MS_BIND | _MS_REC, None)
+
+
+def _at_most(number: int, most: int) -> tuple[int, int]:
+    hard = resource.getrlimit(number)[1]
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    return wanted, wanted
+
+
+def _prefer_for_oom_kill() -> None:
+    """When memory runs out, what strangers started goes before the runner."""
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, b"500")
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+
+
+# Looked up once before any fork: the child then finds them made.
+for _name in ("prctl", "unshare", "mount"):
+    getattr(_libc, _name)

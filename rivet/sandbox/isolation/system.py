@@ -1,0 +1,85 @@
+"""The read-only system that every room sees: the distribution's programs, and of /etc what programs need.
+
+Nothing of /etc is shown that could hold a secret or say who uses this machine; users, hosts and name
+resolution are files of our own.
+"""
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOM_UID = 1000
+USER = "stage"
+
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_OF_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "gai.conf",
+    "java-11-openjdk",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "mime.types",
+    "nodejs",
+    "os-release",
+    "perl",
+    "pki/ca-trust",
+    "pki/tls",
+    "protocols",
+    "python3",
+    "python3.11",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+)
+
+
+@functools.cache
+def system_arguments() -> tuple[str, ...]:
+    """Arguments of bubblewrap that make the system visible; looked up once, for a system changes rarely."""
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for name in _MERGED:
+        path = Path("/", name)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), f"/{name}"]
+        elif path.is_dir():
+            arguments += ["--ro-bind", f"/{name}", f"/{name}"]
+    for name in _OF_ETC:
+        path = Path("/etc", name)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), f"/etc/{name}"]
+        elif path.exists():
+            arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
+    return tuple(arguments)
+
+
+def is_of_the_system(path: Path) -> bool:
+    """Whether a resolved path is visible in every room anyway."""
+    return path.parts[:2] == ("/", "usr") or (path.parts[1:2] or ("",))[0] in _MERGED
+
+
+def system_files(hostname: str) -> Mapping[str, bytes]:
+    """Files of our own in place of the host's, by their path in the room."""
+    return {
+        "/etc/passwd": (
+            f"root:x:0:0:root:/root:/usr/sbin/nologin\n{USER}:x:{ROOM_UID}:{ROOM_UID}::/home/{USER}:/bin/sh\n"
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+        ).encode(),
+        "/etc/group": f"root:x:0:\n{USER}:x:{ROOM_UID}:\nnogroup:x:65534:\n".encode(),
+        "/etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files\nservices: files\n",
+        "/etc/hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost\n".encode(),
+        "/etc/hostname": f"{hostname}\n".encode(),
+        "/etc/resolv.conf": b"# Names are resolved outside, by the proxy.\n",
+    }

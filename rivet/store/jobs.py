@@ -1,0 +1,201 @@
+"""Jobs: begun, claimed, moved, each by a statement that says what it expects."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+
+from rivet.domain.ids import Epoch, JobId, RunId, SessionId
+from rivet.domain.job import Job
+from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
+from rivet.domain.transitions import JOB as MOVES
+from rivet.engine.ports import Committed, Queued
+from rivet.store.runs import reason_of
+from rivet.store.tables import JOB, OUTBOX, AnyRow
+
+_COLUMNS = [column for column in JOB.c if column.name != "isolation"]
+_ADD = insert(JOB)
+_GET = select(*_COLUMNS).where(JOB.c.id == bindparam("job"))
+_OF_RUN = select(*_COLUMNS).where(JOB.c.run_id == bindparam("run"))
+_IN_ORDER = _OF_RUN.order_by(JOB.c.ordinal)
+_LOCK = _GET.with_for_update()
+_LOCK_OF_RUN = _OF_RUN.order_by(JOB.c.id).with_for_update()
+
+_MOVE = text(
+    """
+    WITH moved AS (
+        UPDATE job SET status = :to, reason = :why,
+            ended_at = CASE WHEN :ends THEN now() ELSE ended_at END
+        WHERE id = :job AND epoch = :epoch AND status = :origin
+        RETURNING id, epoch
+    ),
+    unqueued AS (
+        DELETE FROM outbox USING moved WHERE outbox.job_id = moved.id AND outbox.epoch = moved.epoch
+    ),
+    released AS (
+        DELETE FROM lease USING moved WHERE lease.job_id = moved.id AND lease.epoch = moved.epoch
+    )
+    SELECT count(*) FROM moved
+    """
+)
+_BEGIN = text(
+    """
+    WITH begun AS (
+        UPDATE job SET status = 'queued', reason = NULL, epoch = epoch + 1, runner = NULL, session = NULL,
+            last_seq = NULL, ingested_seq = 0, queued_at = now(), started_at = NULL
+        WHERE id = :job AND epoch = :epoch AND status = :origin
+        RETURNING id, epoch
+    )
+    INSERT INTO outbox (job_id, epoch, queue) SELECT id, epoch, :queue FROM begun RETURNING epoch
+    """
+)
+_CLAIM = text(
+    """
+    WITH claimed AS (
+        UPDATE job SET status = 'running', runner = :runner, session = :session, started_at = now(),
+            last_seq = NULL, ingested_seq = 0,
+            isolation = (SELECT runner.isolation FROM runner WHERE runner.session = :session)
+        WHERE id = :job AND epoch = :epoch AND status = 'queued'
+        RETURNING id, epoch
+    ),
+    unqueued AS (
+        DELETE FROM outbox USING claimed WHERE outbox.job_id = claimed.id AND outbox.epoch = claimed.epoch
+    )
+    INSERT INTO lease (job_id, epoch, session, renewed_at)
+    SELECT id, epoch, :session, now() FROM claimed
+    ON CONFLICT (job_id) DO UPDATE
+        SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false
+    RETURNING job_id
+    """
+)
+_HELD = (
+    JOB.c.id == bindparam("job"),
+    JOB.c.epoch == bindparam("in_epoch"),
+    JOB.c.status == JobStatus.RUNNING.value,
+)
+_ADVANCE = (
+    update(JOB)
+    .where(*_HELD, JOB.c.ingested_seq == bindparam("from_seq"))
+    .values(ingested_seq=bindparam("to_seq"))
+)
+_NOTE_LAST = update(JOB).where(*_HELD).values(last_seq=bindparam("last"))
+_SETTLEABLE = (
+    select(JOB.c.id, JOB.c.epoch)
+    .where(JOB.c.status == JobStatus.RUNNING.value, JOB.c.ingested_seq >= JOB.c.last_seq)
+    .order_by(JOB.c.id)
+    .limit(bindparam("most"))
+)
+_QUEUED = (
+    select(OUTBOX.c.queue, func.count().label("jobs"))
+    .join(JOB, (JOB.c.id == OUTBOX.c.job_id) & (JOB.c.epoch == OUTBOX.c.epoch))
+    .where(JOB.c.status == JobStatus.QUEUED.value)
+    .group_by(OUTBOX.c.queue)
+)
+
+
+class PostgresJobs:
+    def __init__(self, connection: Connection, committed: Committed) -> None:
+        self._connection = connection
+        self._committed = committed
+
+    def add(self, job: Job) -> None:
+        self._connection.execute(
+            _ADD,
+            {
+                "id": job.id,
+                "run_id": job.run_id,
+                "ordinal": job.ordinal,
+                "queue": job.queue,
+                "status": job.status.value,
+                "reason": job.reason,
+                "epoch": job.epoch,
+                "on_lost": job.on_lost.value,
+                "ingested_seq": job.ingested_seq,
+            },
+        )
+
+    def get(self, job: JobId) -> Job | None:
+        row = self._connection.execute(_GET, {"job": job}).one_or_none()
+        return job_of(row) if row else None
+
+    def lock(self, job: JobId) -> Job | None:
+        row = self._connection.execute(_LOCK, {"job": job}).one_or_none()
+        return job_of(row) if row else None
+
+    def of_run(self, run: RunId) -> Sequence[Job]:
+        return [job_of(row) for row in self._connection.execute(_IN_ORDER, {"run": run})]
+
+    def lock_of_run(self, run: RunId) -> Sequence[Job]:
+        locked = [job_of(row) for row in self._connection.execute(_LOCK_OF_RUN, {"run": run})]
+        return sorted(locked, key=lambda job: job.ordinal)
+
+    def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
+        MOVES.check(job.status, to)
+        moved = self._connection.execute(
+            _MOVE,
+            {
+                "job": job.id,
+                "epoch": job.epoch,
+                "origin": job.status.value,
+                "to": to.value,
+                "why": reason,
+                "ends": to in FINISHED_JOB,
+            },
+        )
+        return bool(moved.scalar_one())
+
+    def begin(self, job: Job, queue: str) -> Epoch | None:
+        MOVES.check(job.status, JobStatus.QUEUED)
+        begun = self._connection.execute(
+            _BEGIN,
+            {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue},
+        ).scalar_one_or_none()
+        if begun is None:
+            return None
+        self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
+        return Epoch(begun)
+
+    def claim(self, job: Job, runner: str, session: SessionId) -> bool:
+        MOVES.check(job.status, JobStatus.RUNNING)
+        claimed = self._connection.execute(
+            _CLAIM, {"job": job.id, "epoch": job.epoch, "runner": runner, "session": session}
+        )
+        return claimed.one_or_none() is not None
+
+    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+        advanced = self._connection.execute(
+            _ADVANCE, {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq}
+        )
+        return advanced.rowcount == 1
+
+    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
+        noted = self._connection.execute(_NOTE_LAST, {"job": job, "in_epoch": epoch, "last": last_seq})
+        return noted.rowcount == 1
+
+    def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
+        return [
+            (JobId(row.id), Epoch(row.epoch))
+            for row in self._connection.execute(_SETTLEABLE, {"most": limit})
+        ]
+
+    def queued_counts(self) -> Mapping[str, int]:
+        return {row.queue: row.jobs for row in self._connection.execute(_QUEUED)}
+
+
+def job_of(row: AnyRow) -> Job:
+    return Job(
+        id=JobId(row.id),
+        run_id=RunId(row.run_id),
+        ordinal=row.ordinal,
+        queue=row.queue,
+        status=JobStatus(row.status),
+        reason=reason_of(row.reason),
+        epoch=Epoch(row.epoch),
+        on_lost=OnLost(row.on_lost),
+        runner=row.runner,
+        session=None if row.session is None else SessionId(row.session),
+        last_seq=row.last_seq,
+        ingested_seq=row.ingested_seq,
+        queued_at=row.queued_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )

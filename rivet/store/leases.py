@@ -1,0 +1,44 @@
+"""Leases of jobs: one row a job that runs; it goes with the job's end."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.engine.ports import Lease
+
+_RENEW = text(
+    """
+    UPDATE lease SET renewed_at = now(), helped = false FROM job
+    WHERE lease.job_id = :job AND lease.epoch = :epoch AND lease.session = :session
+      AND job.id = lease.job_id AND job.epoch = lease.epoch AND job.status = 'running'
+    """
+)
+_LATE = text(
+    """
+    SELECT lease.job_id, lease.epoch, lease.session, lease.helped,
+           extract(epoch FROM now() - lease.renewed_at)::double precision AS age_s
+    FROM lease JOIN job ON job.id = lease.job_id AND job.epoch = lease.epoch AND job.status = 'running'
+    WHERE lease.renewed_at < now() - make_interval(secs => :older)
+    ORDER BY lease.renewed_at
+    """
+)
+_HELP = text("UPDATE lease SET helped = true WHERE job_id = :job AND epoch = :epoch")
+
+
+class PostgresLeases:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def renew(self, job: JobId, epoch: Epoch, session: SessionId) -> bool:
+        renewed = self._connection.execute(_RENEW, {"job": job, "epoch": epoch, "session": session})
+        return renewed.rowcount == 1
+
+    def late(self, older_than_s: float) -> Sequence[Lease]:
+        return [
+            Lease(JobId(row.job_id), Epoch(row.epoch), SessionId(row.session), row.age_s, row.helped)
+            for row in self._connection.execute(_LATE, {"older": older_than_s})
+        ]
+
+    def note_help(self, job: JobId, epoch: Epoch) -> None:
+        self._connection.execute(_HELP, {"job": job, "epoch": epoch})

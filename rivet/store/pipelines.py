@@ -1,0 +1,129 @@
+"""Projects, pipelines and their versions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from rivet.domain.ids import PipelineId, ProjectId, VersionId
+from rivet.engine.ports import Pipeline, Project, Version
+from rivet.store.plain_json import storable
+from rivet.store.tables import PIPELINE, PROJECT, VERSION, AnyRow
+
+_PIPELINE = (
+    PIPELINE.c.id,
+    PIPELINE.c.project_id,
+    PIPELINE.c.slug,
+    PIPELINE.c.name,
+    PIPELINE.c.created_at,
+)
+_VERSION = (
+    VERSION.c.id,
+    VERSION.c.pipeline_id,
+    VERSION.c.number,
+    VERSION.c.lua,
+    VERSION.c.definition,
+    VERSION.c.digest,
+    VERSION.c.created_at,
+)
+
+_PROJECT_BY_SLUG = select(PROJECT.c.id, PROJECT.c.slug).where(PROJECT.c.slug == bindparam("slug"))
+_BY_SLUG = select(*_PIPELINE).where(
+    PIPELINE.c.project_id == bindparam("project"), PIPELINE.c.slug == bindparam("slug")
+)
+_ADD = upsert(PIPELINE).on_conflict_do_nothing()
+_TAKE_RUN = (
+    update(PIPELINE)
+    .where(PIPELINE.c.id == bindparam("pipeline"))
+    .values(next_run=PIPELINE.c.next_run + 1)
+    .returning(PIPELINE.c.next_run - 1)
+)
+_TAKE_VERSION = (
+    update(PIPELINE)
+    .where(PIPELINE.c.id == bindparam("pipeline"))
+    .values(next_version=PIPELINE.c.next_version + 1)
+    .returning(PIPELINE.c.next_version - 1)
+)
+_ADD_VERSION = insert(VERSION).returning(*_VERSION)
+_VERSION_BY_ID = select(*_VERSION).where(VERSION.c.id == bindparam("version"))
+_PUBLISHED = select(*_VERSION).where(
+    VERSION.c.pipeline_id == bindparam("pipeline"), VERSION.c.number == bindparam("number")
+)
+_NEWEST = (
+    select(*_VERSION)
+    .where(VERSION.c.pipeline_id == bindparam("pipeline"), VERSION.c.number.is_not(None))
+    .order_by(VERSION.c.number.desc())
+    .limit(1)
+)
+
+
+class PostgresPipelines:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def project(self, slug: str) -> Project | None:
+        row = self._connection.execute(_PROJECT_BY_SLUG, {"slug": storable(slug)}).one_or_none()
+        return Project(ProjectId(row.id), row.slug) if row else None
+
+    def get(self, project: ProjectId, slug: str) -> Pipeline | None:
+        row = self._connection.execute(
+            _BY_SLUG, {"project": project, "slug": storable(slug)}
+        ).one_or_none()
+        return _pipeline(row) if row else None
+
+    def add(self, project: ProjectId, slug: str, name: str) -> Pipeline:
+        # An insert that meets another's waits for its end, so the row is there and seen afterwards.
+        self._connection.execute(
+            _ADD, {"project_id": project, "slug": slug, "name": storable(name)}
+        )
+        return _pipeline(self._connection.execute(_BY_SLUG, {"project": project, "slug": slug}).one())
+
+    def take_run_number(self, pipeline: PipelineId) -> int:
+        return int(self._connection.execute(_TAKE_RUN, {"pipeline": pipeline}).scalar_one())
+
+    def add_version(
+        self, pipeline: PipelineId, lua: str, definition: Mapping[str, Any], digest: str, *, publish: bool
+    ) -> Version:
+        number = None
+        if publish:
+            number = self._connection.execute(_TAKE_VERSION, {"pipeline": pipeline}).scalar_one()
+        row = self._connection.execute(
+            _ADD_VERSION,
+            {
+                "pipeline_id": pipeline,
+                "number": number,
+                "lua": lua,
+                "definition": definition,
+                "digest": digest,
+            },
+        ).one()
+        return _version(row)
+
+    def version(self, version: VersionId) -> Version | None:
+        row = self._connection.execute(_VERSION_BY_ID, {"version": version}).one_or_none()
+        return _version(row) if row else None
+
+    def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
+        if number is not None and not 0 < number < 2**31:
+            return None
+        found = self._connection.execute(
+            _NEWEST if number is None else _PUBLISHED, {"pipeline": pipeline, "number": number}
+        ).one_or_none()
+        return _version(found) if found else None
+
+
+def _pipeline(row: AnyRow) -> Pipeline:
+    return Pipeline(PipelineId(row.id), ProjectId(row.project_id), row.slug, row.name, row.created_at)
+
+
+def _version(row: AnyRow) -> Version:
+    return Version(
+        id=VersionId(row.id),
+        pipeline_id=PipelineId(row.pipeline_id),
+        number=row.number,
+        lua=row.lua,
+        definition=row.definition,
+        digest=row.digest,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,137 @@
+"""Runs and their clocks. The clock's row is narrow and hot; its lock is the run's."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, update
+
+from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
+from rivet.domain.run import Plan, Run
+from rivet.domain.states import FINISHED_RUN, Reason, RunStatus
+from rivet.domain.transitions import RUN as MOVES
+from rivet.store.tables import PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
+
+MOST_LINES = 2**31
+"""Of one batch; what a runner counts is bounded before it is added up."""
+
+_ADD = insert(RUN)
+_ADD_CLOCK = insert(RUN_CLOCK)
+_GET = (
+    select(
+        *RUN.c,
+        PROJECT.c.slug.label("project"),
+        PIPELINE.c.slug.label("pipeline"),
+        RUN_CLOCK.c.lines,
+    )
+    .join_from(RUN, PROJECT, PROJECT.c.id == RUN.c.project_id)
+    .join(PIPELINE, PIPELINE.c.id == RUN.c.pipeline_id)
+    .join(RUN_CLOCK, RUN_CLOCK.c.run_id == RUN.c.id)
+    .where(RUN.c.id == bindparam("run"))
+)
+_LOCK = select(RUN_CLOCK.c.run_id).where(RUN_CLOCK.c.run_id == bindparam("run")).with_for_update()
+_TO: BindParameter[str] = bindparam("to", type_=Text)
+_MOVE = (
+    update(RUN)
+    .where(RUN.c.id == bindparam("run"), RUN.c.status == bindparam("origin"))
+    .values(
+        status=_TO,
+        reason=bindparam("why"),
+        cancelled_by=func.coalesce(bindparam("by"), RUN.c.cancelled_by),
+        started_at=case(
+            (_TO.in_([RunStatus.RUNNING.value]), func.coalesce(RUN.c.started_at, func.now())),
+            else_=RUN.c.started_at,
+        ),
+        ended_at=case(
+            (_TO.in_([status.value for status in FINISHED_RUN]), func.now()), else_=RUN.c.ended_at
+        ),
+    )
+)
+_ADD_LINES = (
+    update(RUN_CLOCK)
+    .where(RUN_CLOCK.c.run_id == bindparam("run"))
+    .values(lines=RUN_CLOCK.c.lines + bindparam("more"))
+)
+
+
+class PostgresRuns:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, run: Run) -> None:
+        self._connection.execute(
+            _ADD,
+            {
+                "id": run.id,
+                "project_id": run.project_id,
+                "pipeline_id": run.pipeline_id,
+                "version_id": run.version_id,
+                "number": run.number,
+                "status": run.status.value,
+                "reason": run.reason,
+                "inputs": run.inputs,
+                "facts": run.facts,
+                "plan": asdict(run.plan),
+                "actor": run.actor,
+                "trigger": run.trigger,
+                "created_at": run.created_at,
+            },
+        )
+        self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
+
+    def get(self, run: RunId) -> Run | None:
+        row = self._connection.execute(_GET, {"run": run}).one_or_none()
+        return run_of(row) if row else None
+
+    def lock(self, run: RunId) -> Run | None:
+        # Two statements: what the second reads is as of after the lock was had.
+        self._connection.execute(_LOCK, {"run": run})
+        return self.get(run)
+
+    def move(
+        self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None
+    ) -> bool:
+        MOVES.check(run.status, to)
+        moved = self._connection.execute(
+            _MOVE,
+            {"run": run.id, "origin": run.status.value, "to": to.value, "why": reason, "by": cancelled_by},
+        )
+        return moved.rowcount == 1
+
+    def add_lines(self, run: RunId, lines: int) -> None:
+        self._connection.execute(_ADD_LINES, {"run": run, "more": min(max(lines, 0), MOST_LINES)})
+
+
+def run_of(row: AnyRow) -> Run:
+    return Run(
+        id=RunId(row.id),
+        project_id=ProjectId(row.project_id),
+        project=row.project,
+        pipeline_id=PipelineId(row.pipeline_id),
+        pipeline=row.pipeline,
+        version_id=VersionId(row.version_id),
+        number=row.number,
+        status=RunStatus(row.status),
+        reason=reason_of(row.reason),
+        inputs=row.inputs,
+        facts=row.facts,
+        plan=_plan(row.plan),
+        actor=row.actor,
+        trigger=row.trigger,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        cancelled_by=row.cancelled_by,
+        lines=row.lines,
+    )
+
+
+def reason_of(text: str | None) -> Reason | None:
+    return None if text is None else Reason(text)
+
+
+def _plan(stored: Mapping[str, Any]) -> Plan:
+    fields = dict(stored)
+    for name in ("network_hosts", "hosts"):
+        fields[name] = tuple(fields[name])
+    return Plan(**fields)

@@ -1,0 +1,217 @@
+"""Stages, their attempts, and the values they hand on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from rivet.domain.ids import Epoch, JobId, RunId, StageId, StageKey
+from rivet.domain.stage import Attempt, Stage
+from rivet.domain.states import AttemptStatus, Reason, StageStatus
+from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
+from rivet.domain.transitions import STAGE as MOVES
+from rivet.store.plain_json import storable, to_json
+from rivet.store.runs import MOST_LINES, reason_of
+from rivet.store.tables import ATTEMPT, OUTPUT, STAGE, AnyRow
+
+MAX_OUTPUT_NAME = 255
+MAX_OUTPUT_BYTES = 64 * 1024
+
+_ADD = insert(STAGE)
+_OF_JOB = select(*STAGE.c).where(STAGE.c.job_id == bindparam("job")).order_by(STAGE.c.ordinal)
+_OF_RUN = select(*STAGE.c).where(STAGE.c.run_id == bindparam("run")).order_by(STAGE.c.ordinal)
+_TO: BindParameter[str] = bindparam("to", type_=Text)
+_MOVE = (
+    update(STAGE)
+    .where(STAGE.c.id == bindparam("stage"), STAGE.c.status == bindparam("origin"))
+    .values(
+        status=_TO,
+        reason=bindparam("why"),
+        waiting_since=case((_TO.in_([StageStatus.WAITING.value]), func.now()), else_=None),
+    )
+)
+_START = text(
+    """
+    WITH started AS (
+        INSERT INTO attempt (stage_id, number, job_id, epoch, status, reason, runner, started_at)
+        SELECT :stage, :number, job.id, job.epoch, :status, :why, :runner, :at FROM job
+        WHERE job.id = :job AND job.epoch = :epoch
+        ON CONFLICT DO NOTHING
+        RETURNING stage_id, number
+    )
+    UPDATE stage SET attempts = greatest(stage.attempts, started.number)
+    FROM started WHERE stage.id = started.stage_id
+    """
+)
+_END = (
+    update(ATTEMPT)
+    .where(
+        ATTEMPT.c.stage_id == bindparam("stage"),
+        ATTEMPT.c.number == bindparam("which"),
+        ATTEMPT.c.epoch == bindparam("in_epoch"),
+        ATTEMPT.c.status == AttemptStatus.RUNNING.value,
+    )
+    .values(
+        status=_TO,
+        reason=bindparam("why"),
+        exit_code=bindparam("code"),
+        error=bindparam("what", type_=ATTEMPT.c.error.type),
+        ended_at=func.now(),
+    )
+)
+_ADD_LINES = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.stage_id == bindparam("stage"), ATTEMPT.c.number == bindparam("which"))
+    .values(lines=ATTEMPT.c.lines + bindparam("more"))
+)
+_LIVE = select(*ATTEMPT.c).where(
+    ATTEMPT.c.job_id == bindparam("job"), ATTEMPT.c.status == AttemptStatus.RUNNING.value
+)
+_OUTPUTS = (
+    select(OUTPUT.c.name, OUTPUT.c.value)
+    .join(STAGE, (STAGE.c.run_id == OUTPUT.c.run_id) & (STAGE.c.key == OUTPUT.c.stage))
+    .where(OUTPUT.c.run_id == bindparam("run"))
+    .order_by(STAGE.c.ordinal)
+)
+_NEW_OUTPUT = upsert(OUTPUT)
+_SET_OUTPUT = _NEW_OUTPUT.on_conflict_do_update(
+    index_elements=["run_id", "stage", "name"], set_={"value": _NEW_OUTPUT.excluded.value}
+)
+
+
+class PostgresStages:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, stages: Iterable[Stage]) -> None:
+        rows = [
+            {
+                "id": stage.id,
+                "run_id": stage.run_id,
+                "job_id": stage.job_id,
+                "key": stage.key,
+                "name": storable(stage.name),
+                "place": stage.index,
+                "ordinal": stage.ordinal,
+                "status": stage.status.value,
+                "reason": stage.reason,
+                "env": stage.env,
+                "timeout_s": stage.timeout_s,
+            }
+            for stage in stages
+        ]
+        if rows:
+            self._connection.execute(_ADD, rows)
+
+    def of_job(self, job: JobId) -> Sequence[Stage]:
+        return [_stage(row) for row in self._connection.execute(_OF_JOB, {"job": job})]
+
+    def of_run(self, run: RunId) -> Sequence[Stage]:
+        return [_stage(row) for row in self._connection.execute(_OF_RUN, {"run": run})]
+
+    def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
+        MOVES.check(stage.status, to)
+        moved = self._connection.execute(
+            _MOVE, {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
+        )
+        return moved.rowcount == 1
+
+    def start_attempt(self, attempt: Attempt) -> bool:
+        started = self._connection.execute(
+            _START,
+            {
+                "stage": attempt.stage_id,
+                "number": attempt.number,
+                "job": attempt.job_id,
+                "epoch": attempt.epoch,
+                "status": attempt.status.value,
+                "why": attempt.reason,
+                "runner": attempt.runner,
+                "at": attempt.started_at,
+            },
+        )
+        return started.rowcount == 1
+
+    def end_attempt(
+        self,
+        stage: StageId,
+        number: int,
+        epoch: Epoch,
+        status: AttemptStatus,
+        *,
+        reason: Reason | None,
+        exit_code: int | None,
+        error: Mapping[str, Any] | None,
+    ) -> bool:
+        """Raises ValueError for an exit code that no process ever had."""
+        ATTEMPT_MOVES.check(AttemptStatus.RUNNING, status)
+        if exit_code is not None and not -(2**31) <= exit_code < 2**32:
+            raise ValueError("an exit code out of range")
+        ended = self._connection.execute(
+            _END,
+            {
+                "stage": stage,
+                "which": number,
+                "in_epoch": epoch,
+                "to": status.value,
+                "why": reason,
+                "code": exit_code,
+                "what": error,
+            },
+        )
+        return ended.rowcount == 1
+
+    def add_lines(self, stage: StageId, number: int, lines: int) -> None:
+        """Raises ValueError for a count that no chunk can have."""
+        if not 0 <= lines <= MOST_LINES:
+            raise ValueError("a number of lines out of range")
+        self._connection.execute(_ADD_LINES, {"stage": stage, "which": number, "more": lines})
+
+    def live_attempts(self, job: JobId) -> Sequence[Attempt]:
+        return [_attempt(row) for row in self._connection.execute(_LIVE, {"job": job})]
+
+    def outputs(self, run: RunId) -> Mapping[str, Any]:
+        return {row.name: row.value for row in self._connection.execute(_OUTPUTS, {"run": run})}
+
+    def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None:
+        """Raises ValueError for a name or value over its bound."""
+        if not 0 < len(name) <= MAX_OUTPUT_NAME or len(to_json(value)) > 2 * MAX_OUTPUT_BYTES:
+            raise ValueError("an output's name or value is over its bound")
+        self._connection.execute(
+            _SET_OUTPUT, {"run_id": run, "stage": stage, "name": storable(name), "value": value}
+        )
+
+
+def _stage(row: AnyRow) -> Stage:
+    return Stage(
+        id=StageId(row.id),
+        run_id=RunId(row.run_id),
+        job_id=JobId(row.job_id),
+        key=StageKey(row.key),
+        name=row.name,
+        index=row.place,
+        ordinal=row.ordinal,
+        status=StageStatus(row.status),
+        reason=reason_of(row.reason),
+        env=row.env,
+        timeout_s=row.timeout_s,
+        attempts=row.attempts,
+    )
+
+
+def _attempt(row: AnyRow) -> Attempt:
+    return Attempt(
+        stage_id=StageId(row.stage_id),
+        number=row.number,
+        job_id=JobId(row.job_id),
+        epoch=Epoch(row.epoch),
+        status=AttemptStatus(row.status),
+        reason=reason_of(row.reason),
+        runner=row.runner,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        exit_code=row.exit_code,
+        error=row.error,
+        lines=row.lines,
+    )

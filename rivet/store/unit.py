@@ -1,0 +1,85 @@
+"""One transaction a verb: `PostgresStore.begin` gives a `Tx` whose repositories share one connection."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, func, select
+
+from rivet.domain.ids import JobId
+from rivet.engine.ports import Committed, Tx
+from rivet.store.connect import engine_for
+from rivet.store.failures import told_as_unavailable
+from rivet.store.jobs import PostgresJobs
+from rivet.store.leases import PostgresLeases
+from rivet.store.outbox import PostgresOutbox
+from rivet.store.parts import PostgresParts
+from rivet.store.pipelines import PostgresPipelines
+from rivet.store.records import PostgresRecords
+from rivet.store.runners import PostgresRunners
+from rivet.store.runs import PostgresRuns
+from rivet.store.stages import PostgresStages
+from rivet.store.tokens import PostgresTokens
+
+_log = logging.getLogger(__name__)
+_NOW = select(func.now())
+
+
+class PostgresStore:
+    """The store in PostgreSQL.
+
+    `on_commit` hears what a transaction opened, after its commit and in its thread; what it raises is
+    logged and goes no further, for upkeep covers what got lost there. It may be set later.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        on_commit: Callable[[Committed], None] | None = None,
+        pool_size: int = 8,
+    ) -> None:
+        self.engine: Engine = engine_for(database_url, pool_size=pool_size)
+        self.on_commit = on_commit
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        committed = Committed()
+        with told_as_unavailable(), self.engine.begin() as connection:
+            yield Transaction(connection, committed)
+        if self.on_commit and (committed.queued or committed.entries or committed.cancelled):
+            try:
+                self.on_commit(committed)
+            except Exception:  # noqa: BLE001 - the commit stands whatever the telling of it does
+                _log.warning("what was committed could not be told; upkeep will", exc_info=True)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+class Transaction:
+    """The repositories of one transaction."""
+
+    def __init__(self, connection: Connection, committed: Committed) -> None:
+        self._connection = connection
+        self._committed = committed
+        self._now: datetime | None = None
+        self.pipelines = PostgresPipelines(connection)
+        self.runs = PostgresRuns(connection)
+        self.jobs = PostgresJobs(connection, committed)
+        self.stages = PostgresStages(connection)
+        self.leases = PostgresLeases(connection)
+        self.runners = PostgresRunners(connection)
+        self.records = PostgresRecords(connection, committed, self.now)
+        self.outbox = PostgresOutbox(connection)
+        self.tokens = PostgresTokens(connection)
+        self.parts = PostgresParts(connection)
+
+    def now(self) -> datetime:
+        if self._now is None:
+            self._now = self._connection.execute(_NOW).scalar_one()
+        return self._now
+
+    def tell_cancelled(self, job: JobId) -> None:
+        self._committed.cancelled.append(job)

@@ -1,0 +1,13 @@
+"""The Celery app. Which tasks it has, and what its worker does beside them, depends on its role."""
+
+import os
+
+from rivet.dispatch import worker_app
+from rivet.tasks.kombu_mend import mend_kombu
+
+ROLE = os.environ.get("RIVET_ROLE", "runner")
+"""`runner` (the default: what a plain `celery worker` is) or `control`."""
+
+mend_kombu()
+app = worker_app()
+app.conf.include = ["rivet.tasks.control"] if ROLE == "control" else ["rivet.tasks.jobs"]

@@ -1,0 +1,1 @@
+"""Composition roots: which adapter each part of the system gets, and the settings that say so."""

@@ -1,0 +1,129 @@
+"""Control's composition root: its store, and the leased threads that ingest journals and do the upkeep."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from rivet.dispatch import Dispatch
+from rivet.domain.errors import BadRecord, Unavailable
+from rivet.domain.ids import Epoch, JobId
+from rivet.domain.record import Record, unpack
+from rivet.engine.ingest_records import Ingested, ingest_records
+from rivet.engine.ports import Store
+from rivet.engine.publish_queued import publish_queued
+from rivet.engine.settle_job import settle_job
+from rivet.engine.watch_leases import watch_leases
+from rivet.journal.stream import Batch, StreamReader
+from rivet.journal.tail import TailPublisher
+from rivet.store.unit import PostgresStore
+from rivet.wiring.outlet import Outlet
+from rivet.wiring.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+INGEST_RECORDS = 64
+INGEST_WAIT_MS = 250
+LOOK_S = 5.0
+LEADER_S = 5.0
+AWAY_S = 0.5
+
+
+class Control:
+    """What a control process does: settle when told, ingest and upkeep when it is the one to do it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._dispatch = Dispatch(settings.broker_url)
+        outlet = Outlet(self._dispatch, TailPublisher(settings.broker_url))
+        self.store: Store = PostgresStore(settings.database_url, outlet)
+        outlet.store = self.store
+        self._me = uuid4()
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._short: dict[str, int] = {}
+
+    def start(self) -> None:
+        for name, work in (("ingest", self._ingest), ("upkeep", self._upkeep)):
+            thread = threading.Thread(target=self._for_ever, args=(name, work), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def settle(self, job: JobId, epoch: Epoch) -> None:
+        settle_job(job, epoch, store=self.store)
+
+    def _for_ever(self, name: str, work: Callable[[], None]) -> None:
+        """Do `work` while this process holds the lease of that name; an outage is waited out."""
+        told = False
+        while not self._over.is_set():
+            try:
+                if self._leads(name):
+                    work()
+                else:
+                    self._over.wait(1.0)
+                told = False
+            except Unavailable as error:
+                if not told:
+                    _log.warning("%s waits: %s", name, error)
+                told = True
+                self._over.wait(AWAY_S)
+            except Exception:  # noqa: BLE001
+                # A thread of control that ended would stop every run: told, and tried again.
+                _log.exception("%s failed and goes on", name)
+                self._over.wait(AWAY_S)
+
+    def _leads(self, name: str) -> bool:
+        with self.store.begin() as tx:
+            return tx.parts.take_lease(name, self._me, LEADER_S)
+
+    def _ingest(self) -> None:
+        """Until the lease is to be taken again: read every runner's stream and write what it says."""
+        reader = StreamReader(self._settings.broker_url)
+        until = time.monotonic() + LEADER_S / 2
+        looked, names = 0.0, list[str]()
+        while time.monotonic() < until and not self._over.is_set():
+            if time.monotonic() - looked > 1.0:
+                looked = time.monotonic()
+                with self.store.begin() as tx:
+                    names = list(tx.runners.names())
+            if not names:
+                self._over.wait(0.5)
+                continue
+            for batch in reader.read(names, count=INGEST_RECORDS, wait_ms=INGEST_WAIT_MS):
+                self._take_in(batch, reader)
+
+    def _take_in(self, batch: Batch, reader: StreamReader) -> None:
+        records = _readable(batch)
+        ingested = ingest_records(batch.runner, records, store=self.store) if records else Ingested()
+        reader.done(batch, ingested.expected)
+        for job, epoch in ingested.done:
+            settle_job(job, epoch, store=self.store)
+
+    def _upkeep(self) -> None:
+        with self.store.begin() as tx:
+            tx.parts.beat(f"control-{socket.gethostname()}-{os.getpid()}", self._settings.lease_seconds)
+            missed = tx.jobs.settleable(100)
+        for job, epoch in missed:
+            settle_job(job, epoch, store=self.store)
+        self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
+        watch_leases(self._settings.lease_seconds, store=self.store)
+        self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))
+
+
+def _readable(batch: Batch) -> Sequence[Record]:
+    records = []
+    for packed in batch.packed:
+        try:
+            records.append(unpack(packed))
+        except BadRecord as error:
+            _log.error("a record in the journal of %s is dropped: %s", batch.runner, error)
+    return records
+

@@ -1,0 +1,39 @@
+"""Definitions evaluated in Lua children: a few at a time, whatever is asked for at once."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from rivet.domain.errors import Unavailable
+from rivet.domain.pipeline import Checked
+from rivet.sandbox.definition import check
+from rivet.sandbox.lua import NoChild, Zygote
+
+AT_ONCE = 8
+WAIT_S = 20.0
+
+
+class LuaEvaluator:
+    """The engine's Evaluator over one zygote."""
+
+    def __init__(self, zygote: Zygote) -> None:
+        self._zygote = zygote
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+
+    def check(
+        self,
+        source: str,
+        filename: str = "rivet.lua",
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        run: Mapping[str, Any] | None = None,
+    ) -> Checked:
+        """Raises Unavailable if no child can be had within 20 s."""
+        if not self._free.acquire(timeout=WAIT_S):
+            raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
+        try:
+            return check(self._zygote, source, filename, inputs=inputs, run=run)
+        except NoChild as error:
+            raise Unavailable(f"no Lua process can be had: {error}") from error
+        finally:
+            self._free.release()

@@ -1,0 +1,44 @@
+"""What goes out after a commit: jobs to the broker, entries to those who watch, cancellations to runners.
+
+Nothing here can undo the commit, and nothing that is lost here stays lost: upkeep publishes again, watchers
+read the database, and the lease's answer says that a job was cancelled.
+"""
+
+import logging
+
+import redis
+
+from rivet.dispatch import Dispatch
+from rivet.domain.errors import Unavailable
+from rivet.engine.ports import Committed, Store
+from rivet.journal.tail import TailPublisher
+
+_log = logging.getLogger(__name__)
+
+
+class Outlet:
+    """Callable as a store's `on_commit`; `store` is set once it exists, to mark what was published."""
+
+    def __init__(self, dispatch: Dispatch, tail: TailPublisher) -> None:
+        self._dispatch, self._tail = dispatch, tail
+        self.store: Store | None = None
+
+    def __call__(self, committed: Committed) -> None:
+        try:
+            for job in committed.cancelled:
+                self._dispatch.tell_cancelled(job)
+            if committed.queued:
+                self._publish(committed)
+            if committed.entries:
+                self._tail.publish(committed.entries)
+        except (Unavailable, redis.RedisError) as error:
+            _log.warning("Redis did not take what was committed; upkeep will see to it: %s", error)
+
+    def _publish(self, committed: Committed) -> None:
+        for queued in committed.queued:
+            self._dispatch.publish(queued)
+        if self.store is not None:
+            generation = self._dispatch.generation()
+            with self.store.begin() as tx:
+                for queued in committed.queued:
+                    tx.outbox.mark(queued, generation)

@@ -1,0 +1,103 @@
+"""Settings of every part, from the environment or `rivet.toml`; the environment wins."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+Listed = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every setting is a variable `RIVET_<NAME>`; `rivet.toml` has the same names, in either case."""
+
+    model_config = SettingsConfigDict(env_prefix="RIVET_", extra="ignore", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("rivet")),
+        description="Embedded servers, keys, artifacts and workspaces live here.",
+    )
+    database_url: str = Field(default="", description="PostgreSQL; embedded if empty.")
+    broker_url: str = Field(
+        default="", description="Redis: broker, result backend and live journal; embedded if empty."
+    )
+    url: str = Field(default="", description="Where the command line and runners find the API.")
+    token: str = Field(default="", description="As whom they speak to it.")
+    secret_key: str = Field(default="", description="Signs tickets; made on first start in the home.")
+    isolation: str = Field(
+        default="auto", description="auto, namespaces, landlock or none: how stages are shut in."
+    )
+    allow_network: str = Field(default="public", description="public or none: addresses that may be reached.")
+    allow_hosts: Listed = Field(
+        default=(), description="Hosts, host:port or networks allowed besides, separated by commas."
+    )
+    allow_paths: Listed = Field(default=(), description="Folders whose repositories git may clone.")
+    tools: Listed = Field(default=(), description="Folders of tools for stages; else the PATH.")
+    lease_seconds: float = Field(default=12.0, gt=0.5, description="A job's lease; beats are parts of it.")
+    stage_uids: str = Field(
+        default="200000-200999", description="User ids of workspaces where the runner was started by root."
+    )
+    queues: Listed = Field(default=("default",), description="Queues that this runner serves.")
+    slots: int = Field(default=2, ge=1, le=256, description="Jobs that this runner works on at once.")
+    runner_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname().split('.')[0]}-runner",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        description="This runner's name, one live process a name.",
+    )
+    port: int = Field(default=8080, ge=0, le=65535, description="The API's port.")
+    host: str = Field(default="127.0.0.1", description="The address that the API listens on.")
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+
+    @field_validator("allow_hosts", "allow_paths", "tools", "queues", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _psycopg2(cls, value: str) -> str:
+        """SQLAlchemy 2.1 takes the short form for psycopg 3, which Rivet does not use."""
+        for short in ("postgresql://", "postgres://"):
+            if value.startswith(short):
+                return "postgresql+psycopg2://" + value.removeprefix(short)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get("RIVET_CONFIG", "rivet.toml"))
+        return init_settings, env_settings, _TomlSource(settings_cls, toml_file=file)
+
+    def stage_uid_range(self) -> tuple[int, int]:
+        """First and last user id for workspaces."""
+        first, _, last = self.stage_uids.partition("-")
+        return int(first), int(last or first)
+
+
+class _TomlSource(TomlConfigSettingsSource):
+    """`rivet.toml` has the names of the environment variables, in either case."""
+
+    def __call__(self) -> dict[str, object]:
+        return {
+            name.lower().removeprefix("rivet_"): value
+            for name, value in self.toml_data.items()
+            if name.lower().startswith("rivet_")
+        }

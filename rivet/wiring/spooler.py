@@ -1,0 +1,63 @@
+"""The spooler's process: `python -m rivet.wiring.spooler JSON`, started by a runner, and ended with it."""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rivet.client import Client
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.journal.stream import StreamWriter
+from rivet.runner.folder import JobFolder
+from rivet.runner.spooler import LOOK_S, Spooler
+from rivet.runner.take_job import publish_rest
+from rivet.wiring.settings import Settings
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    told: dict[str, Any] = json.loads(sys.argv[1])
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != told["parent"]:
+        sys.exit("the runner that started this spooler is gone")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s spooler %(levelname)s %(message)s")
+    spooler = _spooler(Settings(), told)
+    while True:
+        spooler.look()
+        time.sleep(LOOK_S)
+
+
+def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
+    jobs = Path(told["folder"]) / "jobs"
+
+    def publish_again(job: JobId, epoch: Epoch) -> None:
+        # Celery is imported only when a chain has to be mended: this process mostly reads files and beats.
+        from rivet.dispatch import worker_app
+        from rivet.wiring.runner import chain_publisher
+
+        folder = JobFolder(jobs, job)
+        order = folder.order(epoch)
+        if order is not None:
+            publish_rest(order, folder, chain_publisher(worker_app(), settings.runner_name))
+
+    return Spooler(
+        runner=settings.runner_name,
+        session=SessionId(UUID(told["session"])),
+        jobs=jobs,
+        slots=told["slots"],
+        lease_s=settings.lease_seconds,
+        client=Client(settings.url, settings.token, timeout_s=settings.lease_seconds / 2),
+        stream=StreamWriter(settings.broker_url, settings.runner_name),
+        publish_again=publish_again,
+    )
+
+
+if __name__ == "__main__":
+    main()

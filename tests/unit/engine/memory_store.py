@@ -1,0 +1,394 @@
+"""A store in memory for the pure engine: the same guards as the real one, no database."""
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from rivet.domain import transitions
+from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, TokenId, VersionId
+from rivet.domain.job import Job
+from rivet.domain.record import Record
+from rivet.domain.run import Run
+from rivet.domain.runner import Runner
+from rivet.domain.stage import Attempt, Stage
+from rivet.domain.states import (
+    FINISHED_JOB,
+    FINISHED_RUN,
+    AttemptStatus,
+    JobStatus,
+    RunnerStatus,
+    RunStatus,
+)
+from rivet.engine.ports import Lease, Pipeline, Project, Queued, Token, Version
+
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class World:
+    """Everything that is stored. A transaction works on a copy and puts it back when it commits."""
+
+    now: datetime = datetime(2030, 1, 1, tzinfo=UTC)
+    pipelines: dict[PipelineId, Pipeline] = field(default_factory=dict)
+    versions: dict[VersionId, Version] = field(default_factory=dict)
+    numbers: dict[PipelineId, int] = field(default_factory=dict)
+    runs: dict[RunId, Run] = field(default_factory=dict)
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    stages: dict[UUID, Stage] = field(default_factory=dict)
+    attempts: dict[tuple[UUID, int], Attempt] = field(default_factory=dict)
+    outputs: dict[tuple[RunId, str], Any] = field(default_factory=dict)
+    leases: dict[JobId, tuple[Epoch, UUID, datetime, bool]] = field(default_factory=dict)
+    runners: dict[str, Runner] = field(default_factory=dict)
+    outbox: dict[tuple[JobId, Epoch], tuple[str, str | None]] = field(default_factory=dict)
+    records: dict[RunId, list[Any]] = field(default_factory=dict)
+    cancelled: list[JobId] = field(default_factory=list)
+    api_unbroken: bool = True
+
+    def uuid(self) -> UUID:
+        """Never the same twice, though a transaction works on a copy of the world."""
+        return UUID(int=next(_NUMBERS))
+
+
+class MemoryStore:
+    """Implements `ports.Store`; also what tests look at (`world`) and turn (`pass_time`)."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.project = Project(ProjectId(UUID(int=10**6)), "default")
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator["_Tx"]:
+        world = copy.deepcopy(self.world)
+        yield _Tx(world, self.project)
+        self.world = world
+
+    def pass_time(self, seconds: float) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    # What tests read.
+    def run(self) -> Run:
+        return next(iter(self.world.runs.values()))
+
+    def job(self) -> Job:
+        return next(iter(self.world.jobs.values()))
+
+    def stage_states(self) -> list[str]:
+        return [str(stage.status) for stage in sorted(self.world.stages.values(), key=lambda s: s.ordinal)]
+
+    def events(self) -> list[str]:
+        return [str(getattr(entry, "type", entry[0] if isinstance(entry, tuple) else entry))
+                for entry in self.world.records[self.run().id]]
+
+
+class _Tx:
+    def __init__(self, world: World, project: Project) -> None:
+        self._world = world
+        self.pipelines = _Pipelines(world, project)
+        self.runs = _Runs(world)
+        self.jobs = _Jobs(world)
+        self.stages = _Stages(world)
+        self.leases = _Leases(world)
+        self.runners = _Runners(world)
+        self.records = _Records(world)
+        self.outbox = _Outbox(world)
+        self.parts = _Parts(world)
+
+    def now(self) -> datetime:
+        return self._world.now
+
+    def tell_cancelled(self, job: JobId) -> None:
+        self._world.cancelled.append(job)
+
+
+class _Of:
+    def __init__(self, world: World) -> None:
+        self.w = world
+
+
+class _Pipelines(_Of):
+    def __init__(self, world: World, project: Project) -> None:
+        super().__init__(world)
+        self._project = project
+
+    def project(self, slug: str) -> Project | None:
+        return self._project if slug == self._project.slug else None
+
+    def get(self, project: ProjectId, slug: str) -> Pipeline | None:
+        return next((p for p in self.w.pipelines.values() if p.slug == slug), None)
+
+    def add(self, project: ProjectId, slug: str, name: str) -> Pipeline:
+        made = Pipeline(PipelineId(self.w.uuid()), project, slug, name, self.w.now)
+        self.w.pipelines[made.id] = made
+        return made
+
+    def take_run_number(self, pipeline: PipelineId) -> int:
+        self.w.numbers[pipeline] = self.w.numbers.get(pipeline, 0) + 1
+        return self.w.numbers[pipeline]
+
+    def add_version(
+        self, pipeline: PipelineId, lua: str, definition: Mapping[str, Any], digest: str, *, publish: bool
+    ) -> Version:
+        number = 1 + sum(1 for v in self.w.versions.values() if v.pipeline_id == pipeline and v.number)
+        made = Version(
+            VersionId(self.w.uuid()), pipeline, number if publish else None, lua, definition, digest, self.w.now
+        )
+        self.w.versions[made.id] = made
+        return made
+
+    def version(self, version: VersionId) -> Version | None:
+        return self.w.versions.get(version)
+
+    def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
+        found = [v for v in self.w.versions.values() if v.pipeline_id == pipeline and v.number is not None]
+        wanted = [v for v in found if number is None or v.number == number]
+        return max(wanted, key=lambda v: v.number or 0, default=None)
+
+
+class _Runs(_Of):
+    def add(self, run: Run) -> None:
+        self.w.runs[run.id] = run
+        self.w.records[run.id] = []
+
+    def get(self, run: RunId) -> Run | None:
+        return self.w.runs.get(run)
+
+    lock = get
+
+    def move(self, run: Run, to: RunStatus, *, reason: Any = None, cancelled_by: str | None = None) -> bool:
+        transitions.RUN.check(run.status, to)
+        now = self.w.runs[run.id]
+        if now.status is not run.status:
+            return False
+        self.w.runs[run.id] = replace(
+            now,
+            status=to,
+            reason=reason,
+            cancelled_by=cancelled_by or now.cancelled_by,
+            started_at=now.started_at or (self.w.now if to is RunStatus.RUNNING else None),
+            ended_at=self.w.now if to in FINISHED_RUN else None,
+        )
+        return True
+
+    def add_lines(self, run: RunId, lines: int) -> None:
+        self.w.runs[run] = replace(self.w.runs[run], lines=self.w.runs[run].lines + lines)
+
+
+class _Jobs(_Of):
+    def add(self, job: Job) -> None:
+        self.w.jobs[job.id] = job
+
+    def get(self, job: JobId) -> Job | None:
+        return self.w.jobs.get(job)
+
+    lock = get
+
+    def of_run(self, run: RunId) -> Sequence[Job]:
+        return sorted((j for j in self.w.jobs.values() if j.run_id == run), key=lambda j: j.ordinal)
+
+    lock_of_run = of_run
+
+    def _guarded(self, job: Job, **changes: Any) -> bool:
+        now = self.w.jobs[job.id]
+        if (now.status, now.epoch) != (job.status, job.epoch):
+            return False
+        self.w.jobs[job.id] = replace(now, **changes)
+        return True
+
+    def move(self, job: Job, to: JobStatus, *, reason: Any = None) -> bool:
+        transitions.JOB.check(job.status, to)
+        ended = self.w.now if to in FINISHED_JOB else None
+        return self._guarded(job, status=to, reason=reason, ended_at=ended)
+
+    def begin(self, job: Job, queue: str) -> Epoch | None:
+        transitions.JOB.check(job.status, JobStatus.QUEUED)
+        epoch = Epoch(job.epoch + 1)
+        if not self._guarded(
+            job, status=JobStatus.QUEUED, epoch=epoch, runner=None, session=None, last_seq=None,
+            ingested_seq=0, reason=None,
+        ):
+            return None
+        self.w.outbox[job.id, epoch] = (queue, None)
+        return epoch
+
+    def claim(self, job: Job, runner: str, session: Any) -> bool:
+        done = self._guarded(job, status=JobStatus.RUNNING, runner=runner, session=session)
+        if done:
+            self.w.leases[job.id] = (job.epoch, session, self.w.now, False)
+        return done
+
+    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+        now = self.w.jobs[job]
+        if (now.epoch, now.ingested_seq) != (epoch, from_seq):
+            return False
+        self.w.jobs[job] = replace(now, ingested_seq=to_seq)
+        return True
+
+    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
+        self.w.jobs[job] = replace(self.w.jobs[job], last_seq=last_seq)
+        return True
+
+    def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
+        return [(j.id, j.epoch) for j in self.w.jobs.values()
+                if j.status is JobStatus.RUNNING and j.is_ingested][:limit]
+
+    def queued_counts(self) -> Mapping[str, int]:
+        counts: dict[str, int] = {}
+        for (job, epoch), (queue, _) in self.w.outbox.items():
+            now = self.w.jobs[job]
+            if now.status is JobStatus.QUEUED and now.epoch == epoch:
+                counts[queue] = counts.get(queue, 0) + 1
+        return counts
+
+
+class _Stages(_Of):
+    def add(self, stages: Any) -> None:
+        for stage in stages:
+            self.w.stages[stage.id] = stage
+
+    def of_job(self, job: JobId) -> Sequence[Stage]:
+        return sorted((s for s in self.w.stages.values() if s.job_id == job), key=lambda s: s.ordinal)
+
+    def of_run(self, run: RunId) -> Sequence[Stage]:
+        return sorted((s for s in self.w.stages.values() if s.run_id == run), key=lambda s: s.ordinal)
+
+    def move(self, stage: Stage, to: Any, *, reason: Any = None) -> bool:
+        transitions.STAGE.check(stage.status, to)
+        now = self.w.stages[stage.id]
+        if now.status is not stage.status:
+            return False
+        self.w.stages[stage.id] = replace(now, status=to, reason=reason)
+        return True
+
+    def start_attempt(self, attempt: Attempt) -> bool:
+        if (attempt.stage_id, attempt.number) in self.w.attempts:
+            return False
+        self.w.attempts[attempt.stage_id, attempt.number] = attempt
+        stage = self.w.stages[attempt.stage_id]
+        self.w.stages[attempt.stage_id] = replace(stage, attempts=attempt.number)
+        return True
+
+    def end_attempt(
+        self, stage: Any, number: int, epoch: Epoch, status: AttemptStatus, *, reason: Any, exit_code: Any,
+        error: Any,
+    ) -> bool:
+        now = self.w.attempts.get((stage, number))
+        if now is None or now.status is not AttemptStatus.RUNNING or now.epoch != epoch:
+            return False
+        self.w.attempts[stage, number] = replace(
+            now, status=status, reason=reason, exit_code=exit_code, error=error, ended_at=self.w.now
+        )
+        return True
+
+    def add_lines(self, stage: Any, number: int, lines: int) -> None:
+        now = self.w.attempts[stage, number]
+        self.w.attempts[stage, number] = replace(now, lines=now.lines + lines)
+
+    def live_attempts(self, job: JobId) -> Sequence[Attempt]:
+        return [a for a in self.w.attempts.values()
+                if a.job_id == job and a.status is AttemptStatus.RUNNING]
+
+    def outputs(self, run: RunId) -> Mapping[str, Any]:
+        return {name: value for (of, name), value in self.w.outputs.items() if of == run}
+
+    def set_output(self, run: RunId, stage: Any, name: str, value: Any) -> None:
+        self.w.outputs[run, name] = value
+
+
+class _Leases(_Of):
+    def renew(self, job: JobId, epoch: Epoch, session: Any) -> bool:
+        known = self.w.leases.get(job)
+        if known is None or known[:2] != (epoch, session):
+            return False
+        self.w.leases[job] = (epoch, session, self.w.now, False)
+        return True
+
+    def late(self, older_than_s: float) -> Sequence[Lease]:
+        return [
+            Lease(job, epoch, session, (self.w.now - at).total_seconds(), helped)
+            for job, (epoch, session, at, helped) in self.w.leases.items()
+            if self.w.jobs[job].is_held_in(epoch) and (self.w.now - at).total_seconds() > older_than_s
+        ]
+
+    def note_help(self, job: JobId, epoch: Epoch) -> None:
+        self.w.leases[job] = (*self.w.leases[job][:3], True)
+
+
+class _Runners(_Of):
+    def get(self, name: str) -> Runner | None:
+        return self.w.runners.get(name)
+
+    lock = get
+
+    def by_session(self, session: Any) -> Runner | None:
+        return next((r for r in self.w.runners.values() if r.session == session), None)
+
+    def put(self, runner: Runner) -> None:
+        self.w.runners[runner.name] = runner
+
+    def beat(self, session: Any, free_slots: int, own_queue: int, holds: Sequence[str]) -> bool:
+        runner = self.by_session(session)
+        if runner is None:
+            return False
+        self.w.runners[runner.name] = replace(
+            runner, free_slots=free_slots, own_queue=own_queue, holds=tuple(holds), seen_at=self.w.now
+        )
+        return True
+
+    def move(self, runner: Runner, to: RunnerStatus) -> bool:
+        transitions.RUNNER.check(runner.status, to)
+        self.w.runners[runner.name] = replace(self.w.runners[runner.name], status=to)
+        return True
+
+    def silent(self, longer_than_s: float) -> Sequence[Runner]:
+        return [r for r in self.w.runners.values()
+                if r.status in (RunnerStatus.ONLINE, RunnerStatus.DRAINING)
+                and (self.w.now - r.seen_at).total_seconds() > longer_than_s]
+
+    def held_by(self, session: Any) -> Sequence[Job]:
+        return [j for j in self.w.jobs.values() if j.session == session and j.status is JobStatus.RUNNING]
+
+    def names(self) -> Sequence[str]:
+        return sorted(self.w.runners)
+
+
+class _Records(_Of):
+    def append(self, run: RunId, entries: Sequence[Any], *, late: bool = False) -> int:
+        first = len(self.w.records[run]) + 1
+        have = {(r.job, r.epoch, r.seq) for r in self.w.records[run] if isinstance(r, Record)}
+        for entry in entries:
+            if not isinstance(entry, Record) or (entry.job, entry.epoch, entry.seq) not in have:
+                self.w.records[run].append(entry)
+        return first
+
+
+class _Outbox(_Of):
+    def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
+        return [q for q in self._queued() if self.w.outbox[q.job_id, q.epoch][1] != generation][:limit]
+
+    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
+        return [q for q in self._queued() if q.queue == queue][:limit]
+
+    def _queued(self) -> list[Queued]:
+        return [
+            Queued(job, epoch, queue)
+            for (job, epoch), (queue, _) in self.w.outbox.items()
+            if self.w.jobs[job].status is JobStatus.QUEUED and self.w.jobs[job].epoch == epoch
+        ]
+
+    def mark(self, queued: Queued, generation: str) -> None:
+        self.w.outbox[queued.job_id, queued.epoch] = (queued.queue, generation)
+
+
+class _Parts(_Of):
+    def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
+        return self.w.api_unbroken
+
+
+def a_token(*queues: str) -> Token:
+    return Token(TokenId(UUID(int=77)), "runner", "test", queues or ("default",), datetime(2030, 1, 1, tzinfo=UTC))
