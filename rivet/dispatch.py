@@ -16,8 +16,7 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.engine.ports import Queued
-from rivet.journal.redis_link import connect
-from rivet.journal.stream import cancel_key
+from rivet.redis_link import cancel_key, connect
 
 TAKE_JOB = "rivet.take_job"
 RUN_STAGE = "rivet.run_stage"

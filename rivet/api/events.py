@@ -37,13 +37,13 @@ _ANSWERS: Any = {
 
 
 @events.get("/runs/<run>/events")
+@needs_admin
 @events.input(InProject, location="query")
 @events.doc(
     summary="Follow a run: Server-Sent Events `state`, `log`, `end`",
     security="bearer",
     responses=_ANSWERS,
 )
-@needs_admin
 def follow(run: str, query_data: InProject) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)

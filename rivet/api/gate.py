@@ -2,10 +2,10 @@
 
 import ipaddress
 import json
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from rivet.api.desk import the_web
@@ -16,7 +16,15 @@ SOCKET_TIMEOUT_S = 60.0
 """A client that neither sends nor reads for so long loses its connection, and we get our thread back."""
 
 
+class JsonRequest(Request):
+    """A request whose missing body is told as such."""
+
+    def on_json_loading_failed(self, e: ValueError | None) -> NoReturn:
+        raise BadRequest("the body is missing: send a JSON object, with Content-Type: application/json")
+
+
 def register_gate(app: Flask) -> None:
+    app.request_class = JsonRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(_bound_the_socket)
     app.before_request(_check_host)

@@ -43,13 +43,13 @@ class Part(InProject):
 
 
 @logs.get("/runs/<run>/logs")
+@needs_admin
 @logs.input(Part, location="query")
 @logs.doc(
     summary="Read a run's log as it is now",
     security="bearer",
     responses=_ANSWERS,
 )
-@needs_admin
 def read(run: str, query_data: Part) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)

@@ -47,10 +47,10 @@ class ToCheck(Source):
 
 
 @pipelines.post("/pipelines/check")
+@needs_admin
 @pipelines.input(ToCheck)
 @pipelines.output(CheckedShown)
 @pipelines.doc(summary="Check a source; nothing is stored", security="bearer")
-@needs_admin
 def check(json_data: ToCheck) -> dict[str, Any]:
     checked = the_web().evaluator.check(json_data.source, json_data.filename)
     definition = checked.definition
@@ -63,6 +63,7 @@ def check(json_data: ToCheck) -> dict[str, Any]:
 
 
 @pipelines.post("/projects/<project>/pipelines")
+@needs_admin
 @pipelines.input(Source)
 @pipelines.output(SavedShown, status_code=201)
 @pipelines.doc(
@@ -70,7 +71,6 @@ def check(json_data: ToCheck) -> dict[str, Any]:
     security="bearer",
     responses={200: "It was there already, and has a new version"},
 )
-@needs_admin
 def save(project: str, json_data: Source) -> Any:
     saved, created = _saved(project, json_data.source, None)
     where = url_for("pipelines.read", project=project, slug=saved["slug"])
@@ -78,37 +78,37 @@ def save(project: str, json_data: Source) -> Any:
 
 
 @pipelines.get("/projects/<project>/pipelines")
+@needs_admin
 @pipelines.input(Paged, location="query")
 @pipelines.output(PipelinePage)
 @pipelines.doc(summary="List pipelines by slug", security="bearer")
-@needs_admin
 def list_all(project: str, query_data: Paged) -> dict[str, Any]:
     _require_project(project)
     return page(*the_web().stored.pipelines(project, after=query_data.after(), limit=query_data.limit))
 
 
 @pipelines.get("/projects/<project>/pipelines/<slug>")
+@needs_admin
 @pipelines.output(PipelineWithSource)
 @pipelines.doc(summary="Read a pipeline with its newest source", security="bearer")
-@needs_admin
 def read(project: str, slug: str) -> dict[str, Any]:
     return _read(project, slug)
 
 
 @pipelines.put("/projects/<project>/pipelines/<slug>")
+@needs_admin
 @pipelines.input(Source)
 @pipelines.output(SavedShown)
 @pipelines.doc(summary="Publish a new version", security="bearer")
-@needs_admin
 def publish(project: str, slug: str, json_data: Source) -> dict[str, Any]:
     return _saved(project, json_data.source, slug)[0]
 
 
 @pipelines.get("/projects/<project>/pipelines/<slug>/versions")
+@needs_admin
 @pipelines.input(Paged, location="query")
 @pipelines.output(VersionPage)
 @pipelines.doc(summary="List published versions, newest first", security="bearer")
-@needs_admin
 def versions(project: str, slug: str, query_data: Paged) -> dict[str, Any]:
     _read(project, slug)
     after = query_data.after()

@@ -55,9 +55,9 @@ class Renewing(Asked):
 
 
 @runner_protocol.post("/register")
+@needs_runner
 @runner_protocol.input(Registering)
 @runner_protocol.doc(summary="Register with a session", security="bearer")
-@needs_runner
 def register(json_data: Registering) -> Any:
     web = the_web()
     asked = Registration(
@@ -76,9 +76,9 @@ def register(json_data: Registering) -> Any:
 
 
 @runner_protocol.post("/heartbeat")
+@needs_runner
 @runner_protocol.input(Beating)
 @runner_protocol.doc(summary="Say that the runner lives and what it holds", security="bearer")
-@needs_runner
 def heartbeat(json_data: Beating) -> Any:
     web = the_web()
     beat = beat_runner(
@@ -95,13 +95,13 @@ def heartbeat(json_data: Beating) -> Any:
 
 
 @runner_protocol.post("/jobs/<job>/claim")
+@needs_runner
 @runner_protocol.input(Claiming)
 @runner_protocol.doc(
     summary="Claim a job: its order and ticket",
     security="bearer",
     responses={409: "Drop the message: it is another's", 426: "The protocols do not overlap"},
 )
-@needs_runner
 def claim(job: str, json_data: Claiming) -> Any:
     web = the_web()
     order = claim_job(

@@ -35,10 +35,10 @@ class ToMake(BaseModel):
 
 
 @runners.get("/runners")
+@needs_admin
 @runners.input(Paged, location="query")
 @runners.output(RunnerPage)
 @runners.doc(summary="List runners", security="bearer")
-@needs_admin
 def list_all(query_data: Paged) -> dict[str, Any]:
     web = the_web()
     found = web.stored.runners(
@@ -48,10 +48,10 @@ def list_all(query_data: Paged) -> dict[str, Any]:
 
 
 @runners.post("/runners/tokens")
+@needs_admin
 @runners.input(ToMake)
 @runners.output(TokenMade, status_code=201)
 @runners.doc(summary="Make a runner token; it is told once", security="bearer")
-@needs_admin
 def make_token(json_data: ToMake) -> Any:
     token = new_token("runner")
     with the_web().store.begin() as tx:

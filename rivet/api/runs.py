@@ -54,10 +54,10 @@ class InProject(BaseModel):
 
 
 @runs.post("/projects/<project>/pipelines/<slug>/runs")
+@needs_admin
 @runs.input(ToStart)
 @runs.output(RunShown, status_code=202)
 @runs.doc(summary="Start a run", security="bearer")
-@needs_admin
 def start(project: str, slug: str, json_data: ToStart) -> Any:
     web = the_web()
     asked = StartRequest(
@@ -75,10 +75,10 @@ def start(project: str, slug: str, json_data: ToStart) -> Any:
 
 
 @runs.get("/runs")
+@needs_admin
 @runs.input(Which, location="query")
 @runs.output(RunPage)
 @runs.doc(summary="List runs, newest first", security="bearer")
-@needs_admin
 def list_all(query_data: Which) -> dict[str, Any]:
     web = the_web()
     after = query_data.after()
@@ -99,20 +99,20 @@ def list_all(query_data: Which) -> dict[str, Any]:
 
 
 @runs.get("/runs/<run>")
+@needs_admin
 @runs.input(InProject, location="query")
 @runs.output(RunShown)
 @runs.doc(summary="Read a run, named by its id, a prefix of it, or pipeline#12", security="bearer")
-@needs_admin
 def read(run: str, query_data: InProject) -> dict[str, Any]:
     web = the_web()
     return web.runs.one(web.runs.find(run, query_data.project), web.base_url)
 
 
 @runs.post("/runs/<run>/cancel")
+@needs_admin
 @runs.input(InProject, location="query")
 @runs.output(RunShown, status_code=202)
 @runs.doc(summary="Cancel a run; asking again changes nothing", security="bearer")
-@needs_admin
 def cancel(run: str, query_data: InProject) -> Any:
     web = the_web()
     found: RunId = web.runs.find(run, query_data.project)

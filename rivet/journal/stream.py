@@ -8,7 +8,7 @@ import redis
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId
-from rivet.journal.redis_link import connect
+from rivet.redis_link import cancel_key, connect
 
 MAX_STREAM = 20_000
 """Entries after which writers wait: control lags, and the spool is the place to wait in."""
@@ -72,10 +72,6 @@ class StreamWriter:
             return bool(self._redis.exists(cancel_key(job)))
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not say whether a job was cancelled: {error}") from error
-
-
-def cancel_key(job: JobId) -> str:
-    return f"cancel:{job}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import redis
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageKey
 from rivet.engine.ports import Entry
-from rivet.journal.redis_link import connect
+from rivet.redis_link import connect
 
 MAX_WAITING = 1000
 """Entries that wait for one watcher; more are dropped, and it reads the database."""

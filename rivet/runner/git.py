@@ -106,14 +106,13 @@ def fetch_git(
     source = find_source(url, reach)
     _check_wanted(ref, commit)
     quiet = replace(spec, home=None, read_only=(), network=None, binds=(), files={CONFIG: _CONFIG})
-    folder = WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
     with Room(replace(quiet, network=source.network, binds=source.binds)) as room:
-        git = _Git(room, folder, source, stop, begun + timeout_s)
-        git.prepare(path)
+        git = _Git(room, path, source, stop, begun + timeout_s)
+        git.prepare()
         target = git.find(ref, commit)
         git.fetch(target, depth, commit)
     with Room(quiet) as room:
-        git = _Git(room, folder, source, stop, begun + timeout_s)
+        git = _Git(room, path, source, stop, begun + timeout_s)
         git.run("checkout", "--quiet", "--force", *target.checkout)
         git.run("reset", "--quiet", "--hard")
         found = git.run("rev-parse", "--verify", "HEAD").strip()
@@ -169,16 +168,18 @@ class _Git:
     """Commands of git in one room and folder, each with nothing of the folder's own powers."""
 
     def __init__(
-        self, room: Room, folder: str, source: Source, stop: Callable[[], str | None], until: float
+        self, room: Room, path: str, source: Source, stop: Callable[[], str | None], until: float
     ) -> None:
         self._room = room
-        self._folder = folder
+        self._path = path
+        self._folder = WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
         self._source = source
         self._stop = stop
         self._until = until
 
-    def prepare(self, path: str) -> None:
+    def prepare(self) -> None:
         """Make an empty repository, or make sure that what is there is a clone of the same URL."""
+        path = self._path
         found = self._room.stat(path)
         if found is None or (found.kind == "folder" and not self._room.list(path)):
             self.run("init", "--quiet", "--template=", "--", self._folder, within=False)
@@ -219,15 +220,22 @@ class _Git:
 
     def fetch(self, target: Target, depth: int, commit: str | None) -> None:
         """Get the target's commits and as much history as was asked for."""
-        common = ("fetch", "--quiet", "--no-recurse-submodules", "--no-write-fetch-head")
+        common = ["fetch", "--quiet", "--no-recurse-submodules", "--no-write-fetch-head"]
         everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
         if depth == 0:
-            # More than any history has: the documented way to make a shallow clone whole.
-            self.run(*common, "--depth=2147483647", "--", self._source.url, *everything)
+            whole = ["--unshallow"] if self._room.exists(f"{self._path}/.git/shallow") else []
+            self.run(*common, *whole, "--", self._source.url, *everything)
             if commit is not None and not self._has(commit):
                 self.run(*common, "--", self._source.url, *target.refspecs)
             return
-        self.run(*common, "--no-tags", f"--depth={depth}", "--", self._source.url, *target.refspecs)
+        shallow = [*common, "--no-tags", f"--depth={depth}", "--", self._source.url, *target.refspecs]
+        code, _, err = self._try(*shallow)
+        if code == 0:
+            return
+        if b"dumb http transport does not support shallow" not in err:
+            raise self._failed("fetch", err)
+        # A server of plain files can give everything or nothing, and no single commit by its hash.
+        self.run(*common, "--", self._source.url, *(everything if commit is not None else target.refspecs))
 
     def _has(self, commit: str) -> bool:
         code, _, _ = self._try("cat-file", "-e", f"{commit}^{{commit}}")
@@ -236,17 +244,19 @@ class _Git:
     def run(self, *arguments: str, within: bool = True) -> str:
         """Standard output of a command of git. Raises GitFailed with git's last lines where it fails."""
         code, out, err = self._try(*arguments, within=within)
-        if code == 0:
-            return out.decode(errors="replace")
+        if code != 0:
+            raise self._failed(arguments[0], err)
+        return out.decode(errors="replace")
+
+    def _failed(self, verb: str, err: bytes) -> GitFailed:
         refusals = self._room.network_refusals()
         if refusals:
-            raise GitFailed(f"git.clone: url: {refusals[-1]}")
+            return GitFailed(f"git.clone: url: {refusals[-1]}")
         lines = [line for line in err.decode(errors="replace").splitlines() if line.strip()]
         said = " / ".join(lines[-LAST_LINES:]).replace(self._source.url, self._source.given)
         said = said.replace(SOURCE, self._source.given)
-        raise GitFailed(
-            f"git.clone: git {arguments[0]} failed for {self._source.given}: {said or code}{self._why(said)}"
-        )
+        said = said or "it said nothing"
+        return GitFailed(f"git.clone: git {verb} failed for {self._source.given}: {said}{self._why(said)}")
 
     def _why(self, said: str) -> str:
         if self._source.protocol == "file" and re.search(r"ermission denied|does not appear|unable to", said):

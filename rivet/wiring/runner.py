@@ -22,7 +22,7 @@ from rivet.dispatch import publish_chain
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
-from rivet.journal.redis_link import connect
+from rivet.redis_link import connect
 from rivet.journal.stream import StreamWriter
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.reach import ReachPolicy

@@ -12,7 +12,7 @@ import redis
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.ports import Evaluator, Ids
-from rivet.journal.redis_link import connect
+from rivet.redis_link import connect
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, TicketSigner
 from rivet.sandbox.lua import NoChild, Zygote

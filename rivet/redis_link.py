@@ -1,8 +1,15 @@
-"""Connections to Redis with bounded waits, from the address that Celery uses too."""
+"""Redis as our own parts use it: connections with bounded waits, and the keys that two parts share."""
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from rivet.domain.ids import JobId
+
+
+def cancel_key(job: JobId) -> str:
+    """Set by whoever cancels a run, watched by the job's supervisor."""
+    return f"cancel:{job}"
 
 
 def connect(broker_url: str, *, timeout_s: float = 5.0) -> redis.Redis:
