@@ -5,6 +5,8 @@ reading the database, so that a stream is complete also while Redis is away.
 """
 
 import json
+import select
+import socket
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -57,7 +59,7 @@ def follow(run: str, query_data: InProject) -> Response:
             503, "too_many_streams", "as many streams are open as this server has threads for; try again soon"
         )
     return Response(
-        _Stream(web, found, after),
+        _Stream(web, found, after, request.environ.get("gunicorn.socket")),
         mimetype="text/event-stream",
         headers={"X-Accel-Buffering": "no"},
     )
@@ -74,9 +76,9 @@ def _position(sent: str) -> int:
 class _Stream:
     """The answer's body. Its place among the streams is given back however it ends, begun or not."""
 
-    def __init__(self, web: Web, run: RunId, after: int) -> None:
+    def __init__(self, web: Web, run: RunId, after: int, reader: socket.socket | None) -> None:
         self._web = web
-        self._pieces = _pieces(web, run, after)
+        self._pieces = _pieces(web, run, after, reader)
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
@@ -89,13 +91,13 @@ class _Stream:
             self._web.streams.release()
 
 
-def _pieces(web: Web, run: RunId, after: int) -> Generator[bytes]:
-    """Until `end`, or until the server closes: then the client comes back where it was."""
+def _pieces(web: Web, run: RunId, after: int, reader: socket.socket | None) -> Generator[bytes]:
+    """Until `end`, until nobody reads, or until the server closes; then the client comes back."""
     with web.tail.watch(run) as watch:
         spoken = looked = time.monotonic()
         yield b": watching\n\n"
         fresh = _stored(web, run, after)
-        while not web.closing.is_set():
+        while not web.closing.is_set() and not _is_gone(reader):
             for entry in fresh:
                 after = entry.pos
                 piece = _piece(web, entry)
@@ -117,6 +119,18 @@ def _pieces(web: Web, run: RunId, after: int) -> Generator[bytes]:
                 looked = time.monotonic()
             else:
                 fresh = live
+
+
+def _is_gone(reader: socket.socket | None) -> bool:
+    """Has the client closed? Without asking, a stream on which nothing happens would hold its thread on."""
+    if reader is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(reader, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0)) and reader.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):
+        return True
 
 
 def _stored(web: Web, run: RunId, after: int) -> list[Entry]:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, request
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from rivet.api.desk import the_web
 from rivet.api.problems import problem
@@ -79,6 +79,8 @@ def _check_body() -> None:
         given = request.mimetype or "nothing"
         raise UnsupportedMediaType(f"Content-Type is {given}; what is taken is application/json")
     raw = request.get_data(cache=True)
+    if request.content_length is None and len(raw) >= MAX_BODY_BYTES:
+        raise RequestEntityTooLarge  # what has no length is read up to the bound, and no further
     try:
         text = raw.decode()
         parsed = json.loads(text)

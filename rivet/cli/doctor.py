@@ -202,10 +202,8 @@ def _effective(settings: "Settings") -> Iterator[dict[str, str]]:
         variable = f"RIVET_{name.upper()}"
         value = getattr(settings, name)
         text = ",".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
-        if variable in environment:
-            source = "environment"
-        else:
-            source = str(file) if name in in_file else "default"
+        elsewhere = str(file) if name in in_file else "default"
+        source = "environment" if variable in environment else elsewhere
         shown = "***" if name in _SECRET and text else _masked(text)
         yield {"name": variable, "value": shown, "from": source}
 

@@ -10,7 +10,7 @@ from rivet.local.home import HomeUnusable
 from rivet.local.ports import PortTaken
 from rivet.local.supervisor import PartFailed
 
-UNREACHABLE = 3
+USAGE, UNREACHABLE = 2, 3
 
 
 class Failed(click.ClickException):

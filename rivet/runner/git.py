@@ -45,6 +45,9 @@ _ENVIRONMENT = {
     "GIT_ASKPASS": "/bin/false",
     "SSH_ASKPASS": "/bin/false",
     "LC_ALL": "C.UTF-8",
+    # An allowed address of the runner's own loopback is reached through the proxy like any other.
+    "NO_PROXY": "",
+    "no_proxy": "",
 }
 # On the command line, so that they win over what a folder's own configuration says.
 _HARDENED = (
@@ -108,9 +111,14 @@ def fetch_git(
     quiet = replace(spec, home=None, read_only=(), network=None, binds=(), files={CONFIG: _CONFIG})
     with Room(replace(quiet, network=source.network, binds=source.binds)) as room:
         git = _Git(room, path, source, stop, begun + timeout_s)
-        git.prepare()
-        target = git.find(ref, commit)
-        git.fetch(target, depth, commit)
+        is_new = git.prepare()
+        try:
+            target = git.find(ref, commit)
+            git.fetch(target, depth, commit)
+        except GitFailed:
+            if is_new:
+                git.forget()
+            raise
     with Room(quiet) as room:
         git = _Git(room, path, source, stop, begun + timeout_s)
         git.run("checkout", "--quiet", "--force", *target.checkout)
@@ -177,15 +185,15 @@ class _Git:
         self._stop = stop
         self._until = until
 
-    def prepare(self) -> None:
-        """Make an empty repository, or make sure that what is there is a clone of the same URL."""
+    def prepare(self) -> bool:
+        """Make an empty repository (True), or make sure that what is there is a clone of the same URL."""
         path = self._path
         found = self._room.stat(path)
         if found is None or (found.kind == "folder" and not self._room.list(path)):
             self.run("init", "--quiet", "--template=", "--", self._folder, within=False)
             self.run("config", "remote.origin.url", self._source.given)
             self.run("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
-            return
+            return True
         origin = ""
         if found.kind == "folder" and self._room.exists(f"{path}/.git"):
             origin = self.run("config", "--default", "", "--get", "remote.origin.url").rstrip("\n")
@@ -195,6 +203,13 @@ class _Git:
                 f'git.clone: path: "{path}" {holds}; give another path for {self._source.given}, '
                 f"or remove what is there first"
             )
+        return False
+
+    def forget(self) -> None:
+        """Take away what `prepare` made, so that another attempt finds the folder as it was."""
+        self._room.run(
+            ["rm", "-rf", "--", f"{self._folder}/.git"], env={}, on_output=lambda *_: None, timeout_s=60
+        )
 
     def find(self, ref: str | None, commit: str | None) -> Target:
         """What is meant by a branch, a tag, a commit, or by nothing (the other side's default branch)."""
@@ -259,6 +274,8 @@ class _Git:
         return GitFailed(f"git.clone: git {verb} failed for {self._source.given}: {said}{self._why(said)}")
 
     def _why(self, said: str) -> str:
+        if re.search(r"returned error: 30[1278]", said):
+            return ". A redirect is not followed: give the URL that it leads to"
         if self._source.protocol == "file" and re.search(r"ermission denied|does not appear|unable to", said):
             return (
                 ". The stage's user may not be allowed to read that folder: others must be"

@@ -6,10 +6,11 @@ that ran into it.
 """
 
 import contextlib
+import functools
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from rivet.runner.reach import ProxyRules, Refused
 
 __all__ = ["Proxy", "ProxyRules"]
+
+Handle = Callable[[socket.socket], None]
 
 MOST_CONNECTIONS = 128
 MOST_HEAD_BYTES = 64 << 10
@@ -32,25 +35,29 @@ _OF_ONE_HOP = {
 
 
 class Proxy:
-    """Serves connections of `listener` until `close`. `refusals` are the last 20, oldest first."""
+    """Serves connections of `listener` until `close`. `refusals` are the last 20, oldest first.
 
-    def __init__(self, listener: socket.socket, rules: ProxyRules) -> None:
+    `doors` are listeners that stand in the room for one host and port each, for what speaks no HTTP.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        rules: ProxyRules,
+        doors: Sequence[tuple[socket.socket, str, int]] = (),
+    ) -> None:
         self.rules = rules
         self.refusals: deque[str] = deque(maxlen=20)
-        self.refused = 0
         self.bytes_carried = 0
-        self._listener = listener
+        self._listeners = [listener, *(door for door, _, _ in doors)]
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._acceptor = threading.Thread(target=self._accept, name="room-proxy", daemon=True)
-        self._acceptor.start()
-
-    @property
-    def port(self) -> int:
-        port: int = self._listener.getsockname()[1]
-        return port
+        self.port: int = listener.getsockname()[1]
+        self._acceptors = [self._accepting(listener, self._handle)]
+        for door, host, port in doors:
+            self._acceptors.append(self._accepting(door, functools.partial(self._pass, host, port)))
 
     def close(self) -> None:
         """End all connections and take no more."""
@@ -58,12 +65,14 @@ class Proxy:
             if self._closed:
                 return
             self._closed = True
-            sockets = [self._listener, *self._open]
+            sockets = [*self._listeners, *self._open]
         for each in sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join(2.0)
-        self._listener.close()
+        for acceptor in self._acceptors:
+            acceptor.join(2.0)
+        for listener in self._listeners:
+            listener.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,23 +80,32 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _accept(self) -> None:
+    def _accepting(self, listener: socket.socket, handle: Handle) -> threading.Thread:
+        acceptor = threading.Thread(
+            target=self._accept, args=(listener, handle), name="room-proxy", daemon=True
+        )
+        acceptor.start()
+        return acceptor
+
+    def _accept(self, listener: socket.socket, handle: Handle) -> None:
         while not self._closed:
             try:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
             if not self._slots.acquire(blocking=False):
                 _answer(client, 503, f"this stage has {MOST_CONNECTIONS} connections open, which is the most")
                 client.close()
                 continue
-            threading.Thread(target=self._serve, args=(client,), name="room-connection", daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=(client, handle), name="room-connection", daemon=True
+            ).start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, handle: Handle) -> None:
         try:
             with self._watched(client):
                 client.settimeout(HEAD_WAIT_S)
-                self._handle(client)
+                handle(client)
         except OSError:
             # The other side is gone or silent: there is nobody to tell.
             pass
@@ -104,11 +122,18 @@ class Proxy:
         except _Malformed as malformed:
             _answer(client, 400, str(malformed))
         except Refused as refused:
-            self.refused += 1
             self.refusals.append(str(refused))
             _answer(client, 403, str(refused))
         except _Unreachable as unreachable:
             _answer(client, 502, str(unreachable))
+
+    def _pass(self, host: str, port: int, client: socket.socket) -> None:
+        """Whatever is spoken, carried to the host that this door stands for."""
+        try:
+            with self._connected(host, port) as upstream:
+                self._relay(client, upstream)
+        except (Refused, _Unreachable) as refused:
+            self.refusals.append(str(refused))
 
     def _tunnel(self, client: socket.socket, request: "_Request") -> None:
         host, port = _authority(request.target)
@@ -138,7 +163,10 @@ class Proxy:
             self._answer_from(upstream, client)
 
     def _answer_from(self, upstream: socket.socket, client: socket.socket) -> None:
-        head, rest = _read_head(upstream)
+        try:
+            head, rest = _read_head(upstream)
+        except _Malformed as malformed:
+            raise _Unreachable(f"what was asked for did not answer with HTTP: {malformed}") from malformed
         lines = head.split(b"\r\n")
         kept = [line for line in lines[1:] if line.partition(b":")[0].strip().lower().decode("latin-1")
                 not in _OF_ONE_HOP]  # fmt: skip

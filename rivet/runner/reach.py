@@ -69,6 +69,12 @@ class ProxyRules:
         self._check_granted(host, port)
         return resolve(self.reach, host, port)
 
+    def doors(self) -> list[tuple[str, int]]:
+        """Hosts with a port that were granted by name, which a room gets listeners of its own for."""
+        entries = self.reach.allow_hosts if self.everything else self.hosts
+        split = [_split(entry) for entry in entries]
+        return [(host, port) for host, port in split if port is not None and not set(host) & set("*/")]
+
     def check_path(self, path: str) -> None:
         """Raises Refused where a request's path is not below the one URL."""
         if self.url is None:

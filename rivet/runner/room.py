@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 import marshal
 import os
+import re
 import select
 import socket
 import stat
@@ -23,7 +24,7 @@ import rivet.sandbox
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, network_hint
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
-from rivet.runner.room_link import ANSWER_WAIT_S, Answer, Link, RoomLost
+from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost
 from rivet.runner.tools import ToolRoots
 from rivet.sandbox.isolation.namespaces import (
     HOME,
@@ -40,6 +41,8 @@ from rivet.sandbox.isolation.namespaces import (
 __all__ = ["CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomSpec", "prepare_workspace"]
 
 MOST_LEFT_OVER = 16
+
+_PYTHON = (str(interpreter()), "-I", "-S", "-X", "utf8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +92,19 @@ class Room:
         with theirs:
             self._enclosed = self._enclose(theirs.fileno())
         try:
-            _, listener = self._link.receive_listener()
+            listeners = self._link.receive_listeners()
         except RoomLost as lost:
             said = self._enclosed.complaints()
             self.close()
             raise CannotEnclose(f"{lost}{': ' + said if said else ''}") from lost
-        if listener is not None and spec.network is not None:
-            self._proxy = Proxy(listener, spec.network)
+        if listeners and spec.network is not None:
+            self._proxy = _opened_proxy(listeners, spec.network)
 
     def _enclose(self, control: int) -> Enclosed:
         spec = self.spec
         program = f"{OURS}/agent.pyc"
-        listens = "listen" if spec.network is not None else "deaf"
+        doors = _doors(spec.network) if spec.network is not None else {}
+        listens = ",".join(["127.0.0.1:0", *(f"{address}:{port}" for address, port in doors)])
         return enclose(
             Enclosure(
                 workspace=spec.workspace,
@@ -111,10 +115,10 @@ class Room:
                     *(Bind(path, str(path)) for path in spec.read_only),
                     *spec.binds,
                 ),
-                files={**spec.files, program: _agent()},
+                files={**spec.files, **_hosts(spec.hostname, doors), program: _agent()},
                 hostname=spec.hostname,
             ),
-            [str(interpreter()), "-I", "-S", "-X", "utf8", program, str(control), str(spec.ping_s), listens],
+            [*_PYTHON, program, str(control), str(spec.ping_s), listens if spec.network is not None else ""],
             keep=[control],
         )
 
@@ -274,6 +278,34 @@ def _agent() -> bytes:
     source = Path(rivet.sandbox.__file__).with_name("agent.py").read_bytes()
     code = compile(source, "agent.py", "exec", dont_inherit=True, optimize=2)
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+
+
+def _doors(rules: ProxyRules) -> dict[tuple[str, int], str]:
+    """Where in the room's loopback each granted host stands, by address and port."""
+    doors: dict[tuple[str, int], str] = {}
+    own: dict[str, str] = {"localhost": "127.0.0.1"}
+    for host, port in rules.doors()[: MOST_LISTENERS - 1]:
+        if re.fullmatch(r"127(\.\d{1,3}){3}", host):
+            own[host] = host
+        elif re.fullmatch(r"[0-9.]+|.*:.*", host):
+            # Another address cannot be made to lead here: it is reached through the proxy alone.
+            continue
+        doors[own.setdefault(host, f"127.0.1.{len(own)}"), port] = host
+    return doors
+
+
+def _hosts(hostname: str, doors: Mapping[tuple[str, int], str]) -> dict[str, bytes]:
+    """The room's /etc/hosts, in which the names of granted hosts lead to their doors."""
+    named = {host: address for (address, _), host in doors.items() if host not in (address, "localhost")}
+    lines = [f"127.0.0.1 localhost {hostname}", "::1 localhost"]
+    lines += [f"{address} {host}" for host, address in named.items()]
+    return {"/etc/hosts": "".join(f"{line}\n" for line in lines).encode()} if named else {}
+
+
+def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules) -> Proxy:
+    hosts = _doors(rules)
+    doors = [(door, hosts.get(door.getsockname()), door.getsockname()[1]) for door in listeners[1:]]
+    return Proxy(listeners[0], rules, [(door, host, port) for door, host, port in doors if host is not None])
 
 
 def _proxied(port: int) -> dict[str, str]:

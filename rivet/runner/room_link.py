@@ -17,6 +17,7 @@ from typing import Any
 
 MAX_ANSWER = (1 << 20) + 64
 ANSWER_WAIT_S = 10.0
+MOST_LISTENERS = 32
 _HEAD = re.compile(rb"(ready|started|failed|ended|answer|error) (\d{1,9}) (-?\d{1,12})\n", re.ASCII)
 
 
@@ -69,23 +70,23 @@ class Link:
             raise RoomLost("the agent of the stage's room sent what is no answer")
         return Answer(head[1].decode(), int(head[2]), int(head[3]), body[head.end() :])
 
-    def receive_listener(self) -> tuple[Answer, socket.socket | None]:
-        """The first answer, with the listening socket that may come along with it. Raises RoomLost.
+    def receive_listeners(self) -> list[socket.socket]:
+        """Wait until the agent is ready; the listening sockets that come along. Raises RoomLost.
 
-        Nothing of a user runs in the room yet, which is why a descriptor is taken from it here and only here.
+        Nothing of a user runs in the room yet, which is why descriptors are taken from it here and only here.
         """
         try:
-            head, fds, flags, _ = socket.recv_fds(self._control, 4, 1)
+            head, fds, flags, _ = socket.recv_fds(self._control, 4, MOST_LISTENERS)
         except OSError as error:
             raise RoomLost(f"the agent of the stage's room did not start: {error}") from error
-        listener = socket.socket(fileno=fds[0]) if fds else None
+        listeners = [socket.socket(fileno=fd) for fd in fds]
         if len(head) != 4 or flags & socket.MSG_CTRUNC:
             raise RoomLost("the agent of the stage's room did not start")
         body = self._exactly(min(int.from_bytes(head, "big"), MAX_ANSWER))
         found = _HEAD.match(body)
         if found is None or found[1] != b"ready":
             raise RoomLost("the agent of the stage's room did not say that it is ready")
-        return Answer("ready", 0, 0, b""), listener
+        return listeners
 
     def wait(self, within_s: float) -> bool:
         """Whether an answer begins to come within this time."""

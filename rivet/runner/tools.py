@@ -39,7 +39,7 @@ class ToolRoots:
 
 
 def find_tools(path: str, *, rivet_home: Path, homes: Iterable[Path] | None = None) -> ToolRoots:
-    """Tool roots of a PATH (folders separated by colons). `homes` are all homes of this machine by default."""
+    """Tool roots of a PATH (folders with colons between). `homes` are all of this machine by default."""
     known = _homes() if homes is None else homes
     search = _Search([rivet_home, *known])
     folders: list[str] = []
@@ -126,7 +126,7 @@ class _Search:
     def _show_executables(self, folder: Path, real: Path) -> None:
         for file in _executables(real):
             if self._files >= MOST_FILES:
-                self.lost.append((str(folder), f"has more than {MOST_FILES} executables, the rest is not seen"))
+                self.lost.append((str(folder), f"is seen up to {MOST_FILES} executables and no further"))
                 return
             self._files += 1
             self._show(folder / file.name, _real(file))

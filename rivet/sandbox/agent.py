@@ -1,7 +1,7 @@
 """Pid 1 of a room: starts processes on request, reaps, kills, and answers questions about files.
 
-Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S LISTEN`), imports nothing of ours and as little as
-possible of the rest: its start is the price of a room. It holds no secret. What it says is not believed on
+Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES`), imports nothing of ours and as little
+as possible of the rest: its start is the price of a room. It holds no secret. What it says is not believed on
 the other side, and it ends, and with it everything in the room, when its supervisor closes the control
 socket or does not speak for PING_S seconds.
 
@@ -324,21 +324,32 @@ def _make_undumpable() -> None:
         raise OSError("cannot make the agent undumpable")
 
 
+def _listener(address: str) -> "_socket.socket | None":
+    """Listens in the room's own network; the supervisor accepts on it. None where the port cannot be had."""
+    host, _, port = address.partition(":")
+    if not host:
+        return None
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        listener.bind((host, int(port)))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        return None
+    return listener
+
+
 def main() -> None:
-    control_fd, ping_s, listens = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "listen"
+    control_fd, ping_s, addresses = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     _make_undumpable()
     posix.set_inheritable(control_fd, False)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.umask(0o022)
     agent = Agent(control_fd, ping_s)
-    if listens:
-        listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        agent.say(b"ready", 0, 0, b"", (listener.fileno(),))
+    listeners = [listener for address in addresses.split(",") if (listener := _listener(address))]
+    agent.say(b"ready", 0, 0, b"", tuple(listener.fileno() for listener in listeners))
+    for listener in listeners:
         listener.close()
-    else:
-        agent.say(b"ready", 0, 0, b"")
     try:
         agent.serve()
     except (Gone, OSError):

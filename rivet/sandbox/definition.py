@@ -20,9 +20,7 @@ _CODES: Mapping[str, str] = {
     "wall": "limit-wall",
     "too_large": "too-large",
 }
-_AT_THE_NAME = frozenset({
-    "unknown-field", "not-supported", "reserved-name", "wrong-name",
-})  # fmt: skip
+_AT_THE_NAME = frozenset({"unknown-field", "not-supported", "reserved-name", "wrong-name"})
 _NEAR = re.compile(r" near (?:'(.*)'|<eof>)$", re.DOTALL)
 
 LANGUAGE: Mapping[str, tuple[str, ...]] = {
@@ -101,7 +99,7 @@ def _place_of_error(error: LuaError, source: str) -> Place:
         code = "module-while-defining"
     line, column = 1, 1
     if error.line is not None:
-        places = Places(_raw(source), parse=False)
+        places = Places(_raw(source))
         line = min(error.line, places.last_line())
         near = _NEAR.search(error.message) if code == "syntax" else None
         line, column = places.of_error(line, near[1]) if near is not None else places.of_line(line)

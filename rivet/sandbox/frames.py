@@ -13,7 +13,8 @@ from typing import Any
 from rivet.domain.pipeline import Function
 
 MAX_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 32
+MAX_DEPTH = 40
+"""More than the 30 tables that a script may nest: a frame has lists of its own around them."""
 MAX_ENTRIES = 100_000
 
 _LENGTH = struct.Struct("<I")

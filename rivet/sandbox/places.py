@@ -22,31 +22,34 @@ _Keys = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A value in the file, the name it was written under, and the variable path that leads to it."""
+    """A value in the file, the name it was written under, and the variable paths that lead to it."""
 
     name: Node
     value: Node
-    alias: _Keys | None = None
+    aliases: tuple[_Keys, ...] = ()
 
 
 class Places:
     """The places of one file; lines and columns (in characters) count from 1.
 
-    With `parse=False`, or a file over MOST_BYTES, only `of_error` and `of_line` know anything.
+    A file over MOST_BYTES is not parsed: then only lines are known.
     """
 
-    def __init__(self, source: bytes, *, parse: bool = True) -> None:
+    def __init__(self, source: bytes) -> None:
         self._lines = source.split(b"\n")
         self._assigned: dict[_Keys, _Entry] = {}
         self._fields: dict[int, dict[str | int, tuple[Node, Node]]] = {}
         self._returned: Node | None = None
-        if parse and len(source) <= MOST_BYTES:
-            self._read_top(Parser(_LUA).parse(source).root_node)
+        self._errors: list[tuple[int, int]] = []
+        if len(source) <= MOST_BYTES:
+            root = Parser(_LUA).parse(source).root_node
+            self._read_top(root)
+            self._errors = [tuple(node.start_point) for node in _broken(root)]
 
     def of(self, path: Path, *, name: bool = False) -> tuple[int, int]:
         """Line and column of the value at `path`, or of the name before it; 1:1 if there is no trace."""
         start = self._returned
-        entry = self._follow(start, None) if start is not None else self._named(("pipeline",))
+        entry = self._follow(start, ()) if start is not None else self._named(("pipeline",))
         if entry is None:
             return 1, 1
         for at, key in enumerate(path):
@@ -55,12 +58,15 @@ class Places:
                 break
             if name and at == len(path) - 1:
                 return self._place(found.name)
-            entry = self._follow(found.value, found.alias) or found
+            entry = self._follow(found.value, found.aliases)
         return self._place(entry.value)
 
     def of_error(self, line: int, near: str | None) -> tuple[int, int]:
-        """The place of a syntax error that Lua found at `line`, near a token."""
+        """The place of a syntax error that Lua found at `line`, near a token (None: at the file's end)."""
         text = self._lines[line - 1] if line <= len(self._lines) else b""
+        for row, column in self._errors:
+            if near is not None and row == line - 1 and text[column:].startswith(near.encode()):
+                return line, self._column(line, column)
         if near is not None and (at := text.find(near.encode())) >= 0:
             return line, self._column(line, at)
         if near is None:
@@ -93,35 +99,36 @@ class Places:
         for name, value in zip(names[0].named_children, values[0].named_children, strict=False):
             keys = _variable(name)
             if keys is not None:
-                self._assigned[keys] = _Entry(name, value, keys)
+                self._assigned[keys] = _Entry(name, value, (keys,))
 
     def _named(self, keys: _Keys) -> _Entry | None:
         entry = self._assigned.get(keys)
-        return None if entry is None else self._follow(entry.value, keys)
+        return None if entry is None else self._follow(entry.value, entry.aliases)
 
-    def _follow(self, value: Node, alias: _Keys | None) -> _Entry | None:
+    def _follow(self, value: Node, aliases: tuple[_Keys, ...]) -> _Entry:
         """Through names, parentheses and `pipeline.define`, to the literal that `value` stands for."""
         for _ in range(_MAX_ALIASES):
             if value.type == "parenthesized_expression" and value.named_children:
                 value = value.named_children[0]
             elif value.type == "function_call" and (inner := _only_argument(value)) is not None:
                 value = inner
-            elif (keys := _variable(value)) is not None and keys in self._assigned and keys != alias:
-                value, alias = self._assigned[keys].value, keys
+            elif (keys := _variable(value)) is not None and keys in self._assigned and keys not in aliases:
+                value, aliases = self._assigned[keys].value, (*aliases, keys)
             else:
                 break
-        return _Entry(value, value, alias)
+        return _Entry(value, value, aliases)
 
     def _field(self, entry: _Entry, key: str | int) -> _Entry | None:
-        if entry.alias is not None and (found := self._assigned.get((*entry.alias, key))) is not None:
-            return found
-        alias = None if entry.alias is None else (*entry.alias, key)
+        aliases = tuple((*alias, key) for alias in entry.aliases)
+        for alias in aliases:
+            if (found := self._assigned.get(alias)) is not None:
+                return _Entry(found.name, found.value, aliases)
         fields = self._fields.get(entry.value.id)
         if fields is None:
             fields = {name: (node, value) for name, node, value in _fields(entry.value) if name is not None}
             self._fields[entry.value.id] = fields
         found_field = fields.get(key)
-        return None if found_field is None else _Entry(*found_field, alias)
+        return None if found_field is None else _Entry(*found_field, aliases)
 
     def _place(self, node: Node) -> tuple[int, int]:
         row, byte = node.start_point
@@ -130,6 +137,17 @@ class Places:
     def _column(self, line: int, byte: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else b""
         return len(text[:byte].decode(errors="replace")) + 1
+
+
+def _broken(root: Node) -> Iterator[Node]:
+    """The nodes that the parser could make nothing of."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.is_error:
+            yield node
+        if node.has_error:
+            waiting += reversed(node.children)
 
 
 def _fields(table: Node) -> Iterator[tuple[str | int | None, Node, Node]]:

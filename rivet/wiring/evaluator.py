@@ -7,10 +7,12 @@ from typing import Any
 from rivet.domain.errors import Unavailable
 from rivet.domain.pipeline import Checked
 from rivet.sandbox.definition import check
-from rivet.sandbox.lua import NoChild, Zygote
+from rivet.sandbox.lua import LuaLimits, NoChild, Zygote
 
 AT_ONCE = 8
 WAIT_S = 20.0
+LIMITS = LuaLimits(cpu_s=3.0, wall_s=15.0)
+"""A definition is evaluated while somebody waits for an answer; a script has the sandbox's own limits."""
 
 
 class LuaEvaluator:
@@ -32,7 +34,7 @@ class LuaEvaluator:
         if not self._free.acquire(timeout=WAIT_S):
             raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
         try:
-            return check(self._zygote, source, filename, inputs=inputs, run=run)
+            return check(self._zygote, source, filename, inputs=inputs, run=run, limits=LIMITS)
         except NoChild as error:
             raise Unavailable(f"no Lua process can be had: {error}") from error
         finally:

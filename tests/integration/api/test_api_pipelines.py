@@ -6,7 +6,8 @@ P = "/projects/default/pipelines"
 
 
 def a_source(name, version=""):
-    return f'-- {version}\nreturn {{ name = "{name}", stages = {{ {{ name = "a", script = function() end }} }} }}'
+    stages = 'stages = { { name = "a", script = function() end } }'
+    return f'-- {version}\nreturn {{ name = "{name}", {stages} }}'
 
 
 def test_a_source_is_checked_without_being_stored(api):
@@ -18,7 +19,8 @@ def test_a_source_is_checked_without_being_stored(api):
 
 
 def test_a_finding_has_its_line_and_column(api):
-    source = 'pipeline = {\n  name = "x",\n  stages = {\n    { name = "a", timeuot = 3, script = function() end },\n  },\n}'
+    stage = '{ name = "a", timeuot = 3, script = function() end }'
+    source = f'pipeline = {{\n  name = "x",\n  stages = {{\n    {stage},\n  }},\n}}'
     answer = api.ask("POST", "/pipelines/check", {"source": source, "filename": "ci.lua"})
     assert answer.status == 200
     assert not answer.json["valid"]

@@ -47,7 +47,7 @@ def test_path_prepend_comes_before_the_tools(room, shell):
 @pytest.mark.parametrize(
     ("argv", "cwd", "words"),
     [
-        (["no-such-command"], ".", ['command "no-such-command" was not found in PATH (/usr/local/bin', "doctor"]),
+        (["no-such-command"], ".", ['"no-such-command" was not found in PATH (/usr/local/bin', "doctor"]),
         (["./no-such-file"], ".", ['command "./no-such-file" was not found']),
         (["/etc/hosts"], ".", ['"/etc/hosts" is not an executable file']),
         (["./bad"], ".", ["the interpreter that its first line names"]),
@@ -108,7 +108,8 @@ def test_a_stop_ends_a_command_that_listens_within_a_second(room, shell):
 
 
 def test_a_stop_lets_others_in_the_room_end_well_too(room, shell):
-    shell(room, "(trap 'sleep 0.2; echo well > ended; exit' TERM; while :; do sleep 0.02; done) >/dev/null 2>&1 &")
+    line = "trap 'sleep 0.2; echo well > ended; exit' TERM; while :; do sleep 0.02; done"
+    shell(room, f"({line}) >/dev/null 2>&1 &")
     shell(room, "sleep 0.2")
     shell(room, "sleep 60", stop=lambda: "cancelled")
     assert room.stat("ended") is not None

@@ -158,7 +158,7 @@ def test_a_clone_of_the_same_url_is_brought_up_to_date_and_reset(clone, reposito
     assert shell(room, "cat file; cat untracked")[1].text == "fourkept\n"
 
 
-def test_hooks_and_filters_left_in_a_clone_are_not_run_outside_a_room_without_network(clone, room, shell):
+def test_hooks_and_monitors_left_in_a_clone_are_not_run(clone, room, shell):
     clone()
     shell(
         room,
@@ -195,7 +195,7 @@ def test_what_git_says_reaches_the_error_in_the_users_words(clone, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(GitFailed) as raised:
         clone(f"file://{tmp_path}/empty")
-    assert f"'file://{tmp_path}/empty'" in str(raised.value) or f"{tmp_path}/empty" in str(raised.value)
+    assert f"{tmp_path}/empty" in str(raised.value)
     assert "/run/rivet" not in str(raised.value)
     with pytest.raises(GitFailed, match='has no branch or tag "nowhere"'):
         clone(ref="nowhere")
@@ -203,11 +203,12 @@ def test_what_git_says_reaches_the_error_in_the_users_words(clone, tmp_path):
         clone(f"file://{tmp_path}/nothing")
 
 
-@pytest.mark.parametrize("url", ["ssh://git@example.org/a.git", "git@example.org:a.git", "ext::sh -c x", "-u", ""])
+@pytest.mark.parametrize(
+    "url", ["ssh://git@example.org/a.git", "git@example.org:a.git", "ext::sh -c x", "-u", "relative"]
+)
 def test_other_protocols_are_refused(clone, url):
-    with pytest.raises(GitFailed, match=r"url: "):
-        fetch = clone(url or " ")
-        raise AssertionError(fetch)
+    with pytest.raises(GitFailed, match=r"url: expected https"):
+        clone(url)
 
 
 @pytest.mark.parametrize("ref", ["a b", "a:b", "+a", "a..b", "*", "a~1", ".a", "a.lock", "a/"])

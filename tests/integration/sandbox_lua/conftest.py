@@ -48,7 +48,9 @@ def open_lua(zygote: Zygote) -> Iterator[Callable[..., Script | LuaError]]:
     """Opens a file; what was opened is closed after the test."""
     opened: list[Script] = []
 
-    def open_file(source: str, *, resolve: bool = False, values: Any = None, **limits: Any) -> Script | LuaError:
+    def open_file(
+        source: str, *, resolve: bool = False, values: Any = None, **limits: Any
+    ) -> Script | LuaError:
         script = open_script(
             zygote,
             source,

@@ -11,9 +11,14 @@ from rivet.store.unit import PostgresStore
 def test_nothing_of_a_transaction_that_raises_is_kept_or_told(told, a_run):
     planned = a_run()
     told.commits.clear()
-    with pytest.raises(KeyError), told.store.begin() as tx:
-        tx.jobs.begin(planned.job, "q:default")
-        raise KeyError
+
+    def fail_after_a_write():
+        with told.store.begin() as tx:
+            tx.jobs.begin(planned.job, "q:default")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_after_a_write()
     assert told.commits == []
     with told.store.begin() as tx:
         assert tx.jobs.get(planned.job.id).status == "pending"
@@ -56,14 +61,19 @@ def test_an_absent_server_is_unavailable(tmp_path):
 
 
 def test_a_connection_that_is_ended_in_the_middle_is_unavailable_and_the_next_works(store):
-    with pytest.raises(Unavailable), store.begin() as tx:
-        tx.now()
-        with store.engine.connect() as other:
-            other.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                     "WHERE datname = current_database() AND pid <> pg_backend_pid()")
-            )
-        tx.parts.beat("api-x", 1.0)
+
+    def lose_the_connection():
+        with store.begin() as tx:
+            tx.now()
+            with store.engine.connect() as other:
+                other.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                         "WHERE datname = current_database() AND pid <> pg_backend_pid()")
+                )
+            tx.parts.beat("api-x", 1.0)
+
+    with pytest.raises(Unavailable):
+        lose_the_connection()
     with store.begin() as tx:
         assert tx.now() is not None
 

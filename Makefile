@@ -1,0 +1,75 @@
+# Everything that is done with a checkout of Rivet. `make demo` and `make test` are all that a newcomer needs.
+#
+#   make demo     install, start the whole system, run an example pipeline, stop again
+#   make test     the whole test suite
+#   make lint     ruff, mypy, layers
+#   make bench    the measurements of benchmarks/
+#   make lock     requirements.lock anew, from setup.cfg
+#   make clean    remove .venv and what tools left behind
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint bench lock clean needs
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first Python that is new enough. Another one: make PYTHON=/path/to/python3.
+PYTHON := $(shell for python in python3.11 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { command -v "$$python"; break; }; done)
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: needs $(STAMP)
+
+needs:
+	@command -v git >/dev/null || { echo "git is needed. On Debian: apt-get install git" >&2; exit 1; }
+
+# No ensurepip is needed: pip of the system's Python installs into the environment.
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	@if [[ -z "$(PYTHON)" ]]; then \
+		echo "Python 3.11 or newer is needed. On Debian 12: apt-get install python3" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -m pip --version >/dev/null 2>&1; then \
+		echo "$(PYTHON) has no pip. On Debian: apt-get install python3-pip" >&2; exit 1; fi
+	@if ! "$(PYTHON)" -c 'import pip, re, sys; \
+		sys.exit(tuple(map(int, re.findall(r"\d+", pip.__version__)[:2])) < (22, 3))'; then \
+		echo "pip of $(PYTHON) is older than 22.3; newer: $(PYTHON) -m pip install --user --upgrade pip" >&2; \
+		exit 1; fi
+	@echo "installing into $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv --without-pip $(VENV)
+	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \
+		--no-warn-script-location -r requirements.lock
+	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \
+		--no-warn-script-location --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@$(BIN)/rivet demo
+
+test: install
+	@$(BIN)/python -m pytest
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/python -m benchmarks
+
+lock: install
+	@"$(PYTHON)" -m pip --python $(BIN)/python install --quiet 'pip-tools>=7.5'
+	@{ head -n 1 requirements.lock; $(BIN)/python -m piptools compile --quiet --extra dev --strip-extras \
+		--all-build-deps --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host \
+		--no-emit-find-links --no-annotate --no-header --output-file - setup.cfg 2>/dev/null; \
+		} > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

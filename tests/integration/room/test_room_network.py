@@ -1,0 +1,230 @@
+"""A room's network: the proxy, what it lets through, and what it refuses and says."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rivet.runner.proxy import Proxy
+from rivet.runner.reach import ProxyRules, ReachPolicy
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with what it was asked; keeps connections open as HTTP/1.1 servers do."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b""
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        names = ",".join(sorted(name.lower() for name in self.headers))
+        told = f"{self.command} {self.path} {self.headers['Host']} {names} {len(body)}".encode()
+        self.server.asked.append(told.decode())
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    serving.asked = []
+    serving.daemon_threads = True
+    threading.Thread(target=serving.serve_forever, args=(0.05,), daemon=True).start()
+    yield serving
+    serving.shutdown()
+    serving.server_close()
+
+
+def rules(*hosts: str, **more) -> ProxyRules:
+    more.setdefault("everything", True)
+    return ProxyRules(ReachPolicy(allow_hosts=hosts), **more)
+
+
+@pytest.fixture
+def proxied() -> Iterator:
+    """Speaks raw bytes to a proxy with these rules."""
+    proxies = []
+
+    def speak(wanted: ProxyRules, *blocks: bytes) -> bytes:
+        listener = socket.create_server(("127.0.0.1", 0))
+        proxy = Proxy(listener, wanted)
+        proxies.append(proxy)
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+            for block in blocks:
+                connection.sendall(block)
+            got = b""
+            while part := connection.recv(65536):
+                got += part
+        return got
+
+    yield speak
+    for proxy in proxies:
+        proxy.close()
+
+
+def test_a_room_reaches_what_the_operator_allows_through_the_proxy(opened, shell, server):
+    room = opened(network=rules(f"localhost:{server.server_port}"))
+    _, heard = shell(room, f"curl -sS --noproxy '' http://localhost:{server.server_port}/a?b=c")
+    names = "accept,connection,host,user-agent"
+    assert heard.text == f"GET /a?b=c localhost:{server.server_port} {names} 0"
+
+
+def test_a_host_granted_with_its_port_is_reached_without_any_proxy(opened, shell, server):
+    port = server.server_port
+    room = opened(network=rules(f"127.0.0.1:{port}", hosts=(f"127.0.0.1:{port}",), everything=False))
+    _, heard = shell(room, f"curl -sS http://127.0.0.1:{port}/direct")
+    assert heard.text.startswith("GET /direct")
+    code = (
+        f"import socket; s = socket.create_connection(('127.0.0.1', {port})); "
+        f"s.sendall(b'GET /x HTTP/1.0\\r\\n\\r\\n'); print(s.recv(15))"
+    )
+    _, heard = shell(room, f'/usr/bin/python3 -c "{code}"')
+    assert heard.text == "b'HTTP/1.1 200 OK'\n"
+
+
+def test_variables_name_the_proxy_in_both_cases_only_with_network(opened, shell, room):
+    assert "proxy" not in shell(room, "env")[1].text.lower()
+    _, heard = shell(opened(network=rules()), "env | grep -i proxy | sort")
+    names = {line.partition("=")[0] for line in heard.text.splitlines()}
+    assert names == {f"{n}_PROXY" for n in ("HTTP", "HTTPS", "ALL", "NO")} | {
+        f"{n}_proxy" for n in ("http", "https", "all", "no")
+    }
+    assert "NO_PROXY=localhost,127.0.0.1,::1" in heard.text
+
+
+def test_a_refusal_says_why_and_is_remembered_for_the_commands_error(opened, shell, server):
+    room = opened(network=rules())
+    ended, heard = shell(room, f"curl -sS --noproxy '' http://127.0.0.1:{server.server_port}/; exit 7")
+    assert "is a loopback address, which this runner does not allow" in heard.text
+    assert "RIVET_ALLOW_HOSTS" in room.hint(["anything"])
+    assert not server.asked
+    assert ended.exit_code == 7
+
+
+def test_a_room_without_network_hints_at_the_permission(room, shell):
+    _, heard = shell(room, "curl -sS http://example.org/")
+    assert "permissions = { network = true }" in room.hint(heard.errors.splitlines())
+    assert room.hint(["assertion failed"]) == ""
+
+
+def test_a_tunnel_carries_bytes_both_ways(proxied, server):
+    target = f"127.0.0.1:{server.server_port}"
+    got = proxied(
+        rules(target),
+        f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode(),
+        b"GET /in/tunnel HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    assert got.startswith(b"HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 200 OK")
+    assert b"GET /in/tunnel x" in got
+
+
+def test_only_one_request_of_a_connection_goes_by(proxied, server):
+    target = f"127.0.0.1:{server.server_port}"
+    one = f"GET http://{target}/first HTTP/1.1\r\nHost: {target}\r\n\r\n".encode()
+    got = proxied(rules(target), one + one.replace(b"first", b"second"))
+    assert b"Connection: close" in got
+    assert len(server.asked) == 1
+
+
+def test_the_host_that_was_checked_is_the_host_that_is_asked(proxied, server):
+    target = f"127.0.0.1:{server.server_port}"
+    proxied(rules(target), f"GET http://{target}/ HTTP/1.1\r\nHost: other.example\r\n\r\n".encode())
+    assert f" {target} " in server.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "size"),
+    [
+        (b"Content-Length: 5", b"12345GET http://x/ HTTP/1.1\r\n\r\n", 5),
+        (b"Transfer-Encoding: chunked", b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\nmore", 5),
+        (b"Expect: 100-continue\r\nContent-Length: 2", b"ab", 2),
+    ],
+)
+def test_a_body_is_carried_to_its_end_and_no_further(proxied, server, head, body, size):
+    target = f"127.0.0.1:{server.server_port}"
+    got = proxied(
+        rules(target), f"POST http://{target}/ HTTP/1.1\r\n".encode() + head + b"\r\n\r\n", body
+    )
+    assert b"200 OK" in got
+    assert server.asked[0].endswith(f" {size}")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET https://example.org/ HTTP/1.1\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\n\r\n",
+        b"CONNECT example.org HTTP/1.1\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET http://127.0.0.1/ HTTP/1.1\r\n folded: x\r\n\r\n",
+        b"GET http://127.0.0.1/ HTTP/1.1\r\nno colon\r\n\r\n",
+        b"x" * 100_000,
+    ],
+)
+def test_what_is_no_proxy_request_is_told_so(proxied, request_):
+    assert proxied(rules(), request_).startswith((b"HTTP/1.1 400", b"HTTP/1.1 403"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 1\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 1\r\nContent-Length: 2",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Content-Length: -1",
+    ],
+)
+def test_an_unclear_length_is_refused(proxied, server, header):
+    target = f"127.0.0.1:{server.server_port}"
+    head = f"POST http://{target}/ HTTP/1.1\r\n".encode() + header + b"\r\n\r\nabc"
+    assert proxied(rules(target), head).startswith(b"HTTP/1.1 400")
+
+
+def test_with_one_url_nothing_else_of_its_host_is_reached(proxied, server):
+    target = f"127.0.0.1:{server.server_port}"
+    wanted = rules(target, url=f"http://{target}/a.git", everything=False)
+    for path, answer in (("/a.git/info/refs?x", b"200"), ("/b.git", b"403"), ("/a.git/../b", b"403"),
+                         ("/a.git/%2e%2e/b", b"403"), ("/a.gitx", b"403")):  # fmt: skip
+        got = proxied(wanted, f"GET http://{target}{path} HTTP/1.1\r\n\r\n".encode())
+        assert got.split(b" ")[1] == answer, path
+
+
+def test_an_allowed_address_where_nobody_listens_is_a_502(proxied):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    got = proxied(rules(f"127.0.0.1:{port}"), f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+    assert got.startswith(b"HTTP/1.1 502")
+    assert b"does not answer" in got
+
+
+def test_closing_the_proxy_ends_its_connections(server):
+    target = f"127.0.0.1:{server.server_port}"
+    proxy = Proxy(socket.create_server(("127.0.0.1", 0)), rules(target))
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+        connection.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        proxy.close()
+        assert connection.recv(100) == b""
+    with pytest.raises(OSError):  # noqa: PT011
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=2)
