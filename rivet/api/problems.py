@@ -54,6 +54,10 @@ _CODES = {
     421: "wrong_host",
     431: "too_large",
 }
+_IN_OUR_WORDS = {
+    "Extra inputs are not permitted": "is not known here; /api/v1/openapi.json lists what is",
+    "Field required": "is required and was not given",
+}
 _MOST_DRAINED = 64 * 1024 * 1024
 
 
@@ -100,7 +104,7 @@ def _of_validation(error: HTTPError) -> Response:
     detail: Any = error.detail if isinstance(error.detail, dict) else {}
     for place in detail.values():
         for name, messages in (place if isinstance(place, dict) else {}).items():
-            said = "; ".join(str(message) for message in messages)
+            said = "; ".join(_IN_OUR_WORDS.get(str(message), str(message)) for message in messages)
             fields["body" if name == "_schema" else name] = said.removeprefix("Value error, ")
     told = "; ".join(f"{name}: {said}" for name, said in fields.items())
     code = InvalidInput.code if error.status_code == 422 else _CODES.get(error.status_code, "error")

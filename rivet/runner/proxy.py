@@ -137,6 +137,7 @@ class Proxy:
 
     def _tunnel(self, client: socket.socket, request: "_Request") -> None:
         host, port = _authority(request.target)
+        self.rules.check_tunnel()
         with self._connected(host, port) as upstream:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             upstream.sendall(request.rest)
@@ -222,7 +223,7 @@ class Proxy:
         with connection:
             with self._lock:
                 if self._closed:
-                    return
+                    raise ConnectionAbortedError("the room is closed")
                 self._open.add(connection)
             try:
                 yield
@@ -252,7 +253,7 @@ class _Request:
         head, rest = _read_head(client)
         first, *lines = head.decode("latin-1").split("\r\n")
         words = first.split(" ")
-        if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[0].isalpha():
+        if not first.isprintable() or len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[0].isalpha():
             raise _Malformed("this is an HTTP/1.1 proxy, and that was no request of HTTP/1.1")
         headers = []
         for line in lines:

@@ -75,6 +75,11 @@ class ProxyRules:
         split = [_split(entry) for entry in entries]
         return [(host, port) for host, port in split if port is not None and not set(host) & set("*/")]
 
+    def check_tunnel(self) -> None:
+        """Raises Refused where a tunnel would hide which part of the one URL's host is asked for."""
+        if self.url is not None and urlsplit(self.url).scheme != "https":
+            raise Refused(f"only {self.url} may be reached here, and through no tunnel")
+
     def check_path(self, path: str) -> None:
         """Raises Refused where a request's path is not below the one URL."""
         if self.url is None:

@@ -111,7 +111,7 @@ class Room:
                 home=spec.home,
                 uid=spec.uid,
                 binds=(
-                    *spec.tools.binds,
+                    *(bind for bind in spec.tools.binds if bind.is_link or bind.source.exists()),
                     *(Bind(path, str(path)) for path in spec.read_only),
                     *spec.binds,
                 ),

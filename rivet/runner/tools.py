@@ -68,6 +68,7 @@ class _Search:
     def __init__(self, guarded: Iterable[Path]) -> None:
         self._guarded = {path for each in guarded for path in (each, _real(each))}
         self._sources: dict[Path, Path] = {}
+        self._links: dict[Path, Path] = {}
         self._seen: set[Path] = set()
         self._files = 0
         self.lost: list[tuple[str, str]] = []
@@ -82,6 +83,9 @@ class _Search:
                 continue
             shown[target] = source
             yield Bind(source, str(target))
+        for link, says in self._links.items():
+            if not any(each in shown for each in (link, *link.parents)):
+                yield Bind(says, str(link), is_link=True)
 
     def add_folder(self, folder: Path, depth: int = 0) -> None:
         """Show a folder of PATH by its root, and follow what is in it."""
@@ -129,7 +133,7 @@ class _Search:
                 self.lost.append((str(folder), f"is seen up to {MOST_FILES} executables and no further"))
                 return
             self._files += 1
-            self._show(folder / file.name, _real(file))
+            self._show_file(folder / file.name)
 
     def _follow(self, file: Path, depth: int) -> None:
         """Show what an executable needs besides itself: a link's target, a script's interpreter."""
@@ -148,11 +152,18 @@ class _Search:
         if folder.name in ("bin", "sbin", "shims"):
             self.add_folder(folder, depth + 1)
         elif not self._is_shown(file):
-            self._show(file, _real(file))
+            self._show_file(file)
         if depth < MOST_DEPTH:
             for step in _links(file):
                 if not is_of_the_system(step) and not self._is_shown(step):
                     self._add_file(step, depth + 1)
+
+    def _show_file(self, file: Path) -> None:
+        """A link stays one: a program may look for its parts from where it leads."""
+        if file.is_symlink():
+            self._links.setdefault(file, Path(os.readlink(file)))
+        else:
+            self._show(file, _real(file))
 
     def _show(self, target: Path, source: Path) -> None:
         if self._is_guarded(source):
@@ -163,7 +174,7 @@ class _Search:
             self._sources.setdefault(target, source)
 
     def _is_shown(self, file: Path) -> bool:
-        return any(each in self._sources for each in (file, *file.parents))
+        return file in self._links or any(each in self._sources for each in (file, *file.parents))
 
     def _is_guarded(self, folder: Path) -> bool:
         """Whether a folder is, or holds, what must not be seen whole."""

@@ -44,7 +44,7 @@ class Places:
         if len(source) <= MOST_BYTES:
             root = Parser(_LUA).parse(source).root_node
             self._read_top(root)
-            self._errors = [tuple(node.start_point) for node in _broken(root)]
+            self._errors = [(node.start_point.row, node.start_point.column) for node in _broken(root)]
 
     def of(self, path: Path, *, name: bool = False) -> tuple[int, int]:
         """Line and column of the value at `path`, or of the name before it; 1:1 if there is no trace."""

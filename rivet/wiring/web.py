@@ -12,9 +12,9 @@ import redis
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.ports import Evaluator, Ids
-from rivet.redis_link import connect
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, TicketSigner
+from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
 from rivet.store.read_records import RecordReads
 from rivet.store.read_runs import RunReads

@@ -1,8 +1,8 @@
 """The main job through the real system: what a user sees of a run, from the first line to its end."""
 
 import json
-import os
 import re
+import subprocess
 import sys
 
 import psutil
@@ -120,7 +120,7 @@ def test_the_events_tell_the_whole_run_once_and_resume_anywhere(system):
     middle = whole[len(whole) // 2][0]
     rest = [(event.id, event.type) for event in system.client.events(run_id, middle)]
     assert rest == whole[len(whole) // 2 + 1 :]
-    end = [event for event in system.events(run_id) if event.type == "end"][0]
+    end = next(event for event in system.events(run_id) if event.type == "end")
     assert end.data["lines"] == 15
 
 
@@ -269,7 +269,7 @@ def test_flower_lists_the_tasks_of_a_run_on_the_runners_own_queue(system):
 
 def test_a_plain_celery_worker_is_a_runner(make_home, system):
     """The way of any Celery user, on a queue of its own: each pipeline's stages only on its own queue."""
-    import subprocess
+
 
     made = system.client.call("POST", "/runners/tokens", {"name": "gpu", "queues": ["gpu"]})
     env = system.env() | {
@@ -281,7 +281,7 @@ def test_a_plain_celery_worker_is_a_runner(make_home, system):
     }
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "rivet.tasks", "worker", "-Q", "q:gpu", "-c", "1", "-n", "gpu@%h"],
-        env=env, stdout=open(os.devnull, "w"), stderr=subprocess.STDOUT,
+        env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
     )
     try:
         lua = one('log.info("on gpu")', "On Gpu", 'queue = "gpu",')

@@ -37,11 +37,15 @@ class CannotEnclose(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A file or folder of the host, seen in the room under `target`; read-only unless `writable`."""
+    """A file or folder of the host, seen in the room under `target`; read-only unless `writable`.
+
+    With `is_link` it is a link of the room itself, and `source` what it says.
+    """
 
     source: Path
     target: str
     writable: bool = False
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,10 @@ def _arguments(enclosure: Enclosure, binds: Sequence[Bind], place: _Placing, pas
         arguments += ["--perms", "0444", "--file", str(passed.data(content)), path]
     # Outer folders first, so that what lies within them is not covered.
     for bind in sorted(binds, key=lambda each: each.target.count("/")):
-        arguments += ["--bind" if bind.writable else "--ro-bind", place.of(bind.source), bind.target]
+        if bind.is_link:
+            arguments += ["--symlink", str(bind.source), bind.target]
+        else:
+            arguments += ["--bind" if bind.writable else "--ro-bind", place.of(bind.source), bind.target]
     arguments += [
         *(["--bind", place.of(enclosure.home), HOME] if enclosure.home else ["--dir", HOME]),
         "--bind", place.of(enclosure.workspace), WORKSPACE,
@@ -247,7 +254,7 @@ def _arguments(enclosure: Enclosure, binds: Sequence[Bind], place: _Placing, pas
 
 def _missing(wanted: Sequence[Bind], present: Sequence[Bind]) -> list[Bind]:
     """Those binds that no present one shows already."""
-    shown = [Path(bind.target) for bind in present]
+    shown = [Path(bind.target) for bind in present if not bind.is_link]
     return [bind for bind in wanted if not any(Path(bind.target).is_relative_to(path) for path in shown)]
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,6 @@ def spec(tmp_path: Path) -> RoomSpec:
 @pytest.fixture
 def opened(spec: RoomSpec) -> Iterator[Callable[..., Room]]:
     """Opens rooms of `spec`, with fields of it replaced; closes them at the end."""
-    from dataclasses import replace
-
     with ExitStack() as stack:
         yield lambda **changed: stack.enter_context(Room(replace(spec, **changed)))
 

@@ -177,6 +177,7 @@ def test_a_body_is_carried_to_its_end_and_no_further(proxied, server, head, body
         b"GET http://[::1/ HTTP/1.1\r\n\r\n",
         b"CONNECT example.org HTTP/1.1\r\n\r\n",
         b"nonsense\r\n\r\n",
+        b"GET http://127.0.0.1/\nX:\ty HTTP/1.1\r\n\r\n",
         b"GET http://127.0.0.1/ HTTP/1.1\r\n folded: x\r\n\r\n",
         b"GET http://127.0.0.1/ HTTP/1.1\r\nno colon\r\n\r\n",
         b"x" * 100_000,
@@ -208,6 +209,7 @@ def test_with_one_url_nothing_else_of_its_host_is_reached(proxied, server):
                          ("/a.git/%2e%2e/b", b"403"), ("/a.gitx", b"403")):  # fmt: skip
         got = proxied(wanted, f"GET http://{target}{path} HTTP/1.1\r\n\r\n".encode())
         assert got.split(b" ")[1] == answer, path
+    assert proxied(wanted, f"CONNECT {target} HTTP/1.1\r\n\r\n".encode()).startswith(b"HTTP/1.1 403")
 
 
 def test_an_allowed_address_where_nobody_listens_is_a_502(proxied):

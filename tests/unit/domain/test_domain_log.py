@@ -21,7 +21,7 @@ def test_any_text_comes_back_as_it_was(text):
 @given(st.binary())
 def test_what_is_shown_holds_no_control_character_and_can_be_stored(raw):
     shown = encode_line(raw)
-    assert not any(ord(char) < 32 and char != "\t" or 0x7F <= ord(char) < 0xA0 for char in shown)
+    assert not any((ord(char) < 32 and char != "\t") or 0x7F <= ord(char) < 0xA0 for char in shown)
     shown.encode()
 
 

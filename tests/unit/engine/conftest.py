@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from .memory_store import MemoryStore, World, a_token
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.order import Grants, Order
 from rivet.domain.pipeline import Checked, Definition, StageDefinition
@@ -17,6 +16,8 @@ from rivet.engine.claim_job import claim_job
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.register_runner import Registration, register_runner
 from rivet.engine.start_run import StartRequest, start_run
+
+from .memory_store import MemoryStore, World, a_token
 
 LEASE_S = 12.0
 

@@ -26,7 +26,6 @@ from rivet.domain.states import (
 )
 from rivet.engine.ports import Lease, Pipeline, Project, Queued, Token, Version
 
-
 _NUMBERS = itertools.count(1)
 
 
