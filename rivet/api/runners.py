@@ -9,7 +9,7 @@ from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
 from rivet.api.paging import Paged, page
 from rivet.api.shown import RunnerPage, TokenMade
-from rivet.engine.register_runner import QUEUE_NAME
+from rivet.domain.runner import QUEUE_NAME
 from rivet.keyring import hash_token, new_token
 
 runners = APIBlueprint("runners", __name__, tag="Runners")

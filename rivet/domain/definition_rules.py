@@ -20,6 +20,7 @@ from rivet.domain.pipeline import (
     StageDefinition,
     slug_of,
 )
+from rivet.domain.runner import QUEUE_NAME
 from rivet.domain.states import OnLost
 from rivet.domain.wording import shown
 
@@ -41,7 +42,6 @@ _STAGE_FIELDS_HERE = ("name", "script", "env", "timeout")
 STAGE_FIELDS_TO_COME = tuple(name for name in STAGE_FIELDS if name not in _STAGE_FIELDS_HERE)
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _HOST = r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]"
 _HOST_MAYBE_PORT = re.compile(rf"({_HOST})(:[0-9]{{1,5}})?")
 _HOST_PORT = re.compile(rf"({_HOST}):[0-9]{{1,5}}")
@@ -107,7 +107,7 @@ def _identity(fields: Fields) -> tuple[str, str]:
 
 def _queue(fields: Fields) -> str:
     queue = fields.text("queue", most=63)
-    if queue is not None and not _QUEUE.fullmatch(queue):
+    if queue is not None and not QUEUE_NAME.fullmatch(queue):
         fields.expect("queue", "letters, digits, and . _ - behind the first", code="wrong-name")
     return queue or DEFAULT_QUEUE
 

@@ -1,10 +1,14 @@
 """A runner: a Celery worker that registered with a session, serves queues and beats."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from rivet.domain.ids import SessionId, TokenId
 from rivet.domain.states import RunnerStatus
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)

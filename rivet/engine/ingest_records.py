@@ -115,6 +115,10 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             _start(record, job, stage, tx)
         case RecordType.ATTEMPT_ENDED if stage is not None:
             _end(record, job, stage, tx)
+        case RecordType.JOB_CLAIMED | RecordType.SUMMARY:
+            pass
+        case _:
+            raise ValueError("the record names no stage of this job")
 
 
 def _number(record: Record) -> int:

@@ -1,18 +1,14 @@
 """Register a runner: its name, its queues, its session."""
 
-import re
 from dataclasses import dataclass
 from uuid import UUID
 
 from rivet.domain.errors import Conflict, Forbidden, InvalidInput, WrongProtocol
 from rivet.domain.ids import SessionId
 from rivet.domain.order import PROTOCOL
-from rivet.domain.runner import Runner
+from rivet.domain.runner import QUEUE_NAME, RUNNER_NAME, Runner
 from rivet.domain.states import RunnerStatus
 from rivet.engine.ports import Ids, Store, Token
-
-RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ def _check(asked: Registration, token: Token) -> None:
         raise InvalidInput("queues and slots: a runner serves at least one queue with 1 to 256 slots")
     for queue in asked.queues:
         if not QUEUE_NAME.fullmatch(queue):
-            raise InvalidInput(f'queues: "{queue}" is no queue name: small letters, digits, ".", "_", "-"')
+            raise InvalidInput(f'queues: "{queue}" is no queue name: letters, digits, ".", "_", "-"')
     strange = sorted(set(asked.queues) - set(token.queues))
     if strange:
         raise Forbidden(

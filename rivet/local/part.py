@@ -25,7 +25,9 @@ class Part:
     """How to start, judge and end one part.
 
     `stop_signal` asks it to end in order, within `patience_s` seconds; `death_signal` reaches it when we die.
-    `ready` tells whether it does its work, and is asked often; `clear_up` removes what a killed one left.
+    Waves of parts end one after the other, from 1 on, the parts of one side by side. `ready` tells whether it
+    does its work, and is asked often; `clear_up` is called before each start, and removes what a killed one
+    left.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGTERM
     patience_s: float = 10.0
+    ends_in_wave: int = 2
     never_as_root: bool = False
     clear_up: Callable[[], None] = field(default=_nothing)
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -64,17 +65,22 @@ def control(settings: Settings, home: Home, addresses: Addresses, plain: Mapping
 
 
 def runner(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[str, str]) -> Part:
-    """Ready when the API knows it as online. Asked to stop, it first ends what it works on."""
+    """Ready when it has registered and the API knows it as online. Asked to stop, it ends its work first."""
+    session = home.path / "runners" / settings.runner_name / "session"
+    begun = [time.time()]
 
     def ready() -> bool:
         try:
+            # The API still takes the last process of this name for alive, for as long as a lease.
+            if session.stat().st_mtime < begun[0]:
+                return False
             answer = Client(addresses.url, admin_token(home), _PROBE_TIMEOUT_S).call(
                 "GET", "/runners?limit=500"
             )
             return any(
                 one["name"] == settings.runner_name and one["status"] == "online" for one in answer["items"]
             )
-        except (ApiUnreachable, ApiProblem, KeyError, TypeError):
+        except (ApiUnreachable, ApiProblem, OSError, KeyError, TypeError):
             return False
 
     return Part(
@@ -86,6 +92,8 @@ def runner(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[
         ready=ready,
         death_signal=signal.SIGQUIT,
         patience_s=20.0,
+        ends_in_wave=1,
+        clear_up=lambda: begun.__setitem__(0, time.time()),
     )
 
 

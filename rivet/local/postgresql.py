@@ -74,6 +74,7 @@ def postgresql(home: Home, socket_folder: Path, env: Mapping[str, str]) -> Part:
         stop_signal=signal.SIGINT,
         death_signal=signal.SIGINT,
         patience_s=20.0,
+        ends_in_wave=3,
         never_as_root=True,
         clear_up=clear_up,
     )

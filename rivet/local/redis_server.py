@@ -58,6 +58,7 @@ def redis_server(home: Home, port: int, env: Mapping[str, str]) -> Part:
         folder=home.redis,
         log=home.logs / "redis.log",
         ready=ready,
+        ends_in_wave=3,
     )
 
 

@@ -135,31 +135,47 @@ class Supervisor:
                     rotate(log)
 
     def stop(self) -> None:
-        """End the parts, last started first, each within its patience; a second signal hurries."""
+        """End the parts, wave by wave, each part within its patience; a second signal hurries."""
         self._phase = "stopping"
         self._write()
-        asked_before = self._asked
-        for watched in reversed(self._parts.values()):
-            running = watched.running
-            if running is None or watched.state in ("failed", "stopped"):
-                continue
-            watched.state = "stopping"
-            running.ask_to_stop()
-            begun, said = time.monotonic(), False
-            while not running.has_ended():
-                waited = time.monotonic() - begun
-                if waited > watched.part.patience_s or self._asked > max(asked_before, 1):
-                    self._tell(f"{watched.part.name} has not ended after {waited:.0f} s and is killed")
-                    running.kill()
-                    running.process.wait()
-                elif waited > 2.0 and not said:
-                    said = True
-                    self._tell(f"waiting for {watched.part.name} to end; Ctrl-C again to hurry")
-                self._sleep(0.05)
-            running.sweep()
-            watched.state = "stopped"
+        hurried = max(self._asked, 1)
+        for wave in sorted({watched.part.ends_in_wave for watched in self._parts.values()}):
+            ending = [
+                watched
+                for watched in self._parts.values()
+                if watched.part.ends_in_wave == wave and watched.running and watched.state != "failed"
+            ]
+            for watched in ending:
+                watched.state = "stopping"
+                if watched.running:
+                    watched.running.ask_to_stop()
+            self._wait_for_end(ending, hurried)
             self._write()
         forget_state(self._home)
+
+    def _wait_for_end(self, ending: list[_Watched], hurried: int) -> None:
+        """Until all have ended; those that take too long, or all if we are hurried, are killed."""
+        begun, said = time.monotonic(), False
+        while ending:
+            waited = time.monotonic() - begun
+            for watched in list(ending):
+                name, running = watched.part.name, watched.running
+                if running is not None and not running.has_ended():
+                    if waited <= watched.part.patience_s and self._asked <= hurried:
+                        continue
+                    self._tell(f"{name} has not ended after {waited:.0f} s and is killed")
+                    running.kill()
+                    running.process.wait()
+                if running is not None:
+                    running.sweep()
+                watched.state = "stopped"
+                ending.remove(watched)
+            if ending and waited > 3.0 and not said:
+                said = True
+                names = ", ".join(watched.part.name for watched in ending)
+                self._tell(f"waiting for {names} to end; Ctrl-C again to hurry")
+            if ending:
+                self._sleep(0.05)
 
     def _look_after(self, watched: _Watched) -> None:
         now = time.monotonic()

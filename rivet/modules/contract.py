@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NewType, Protocol
 
+from rivet.domain.duration import read_duration
+
 MISSING: Any = object()
 MAX_TEXT = 1024 * 1024
 
@@ -147,7 +149,7 @@ class Call:
         cls.hints = {key: hints[key] for key in cls.declared}
         unknown = set(short) - set(cls.declared)
         if unknown:
-            raise TypeError(f"{cls.of_module}.{cls.function}: short form names unknown fields {sorted(unknown)}")
+            raise TypeError(f"{cls.title()}: its short form names unknown fields {sorted(unknown)}")
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -333,17 +335,6 @@ def _bounded(value: Any, declared: Field) -> Any:
     if declared.pattern is not None and isinstance(value, str) and not re.fullmatch(declared.pattern, value):
         raise _Unfit(f"a text that matches {declared.pattern}")
     return value
-
-
-def read_duration(value: Any) -> float | None:
-    """Seconds from `90`, `"90s"`, `"30m"`, `"2h"`; None where it is no duration over 0."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if 0 < value < float("inf") else None
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smh]?)", value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-    return seconds if seconds > 0 else None
 
 
 def lua_number(value: float) -> str:

@@ -22,8 +22,8 @@ from rivet.dispatch import publish_chain
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
-from rivet.redis_link import connect
 from rivet.journal.stream import StreamWriter
+from rivet.redis_link import connect
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.reach import ReachPolicy
 from rivet.runner.tools import ToolRoots, find_tools

@@ -27,6 +27,7 @@ class RivetHome:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     slots: int = 2
+    _database_url: str = ""
 
     def env(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RIVET_")}
@@ -129,8 +130,10 @@ class RivetHome:
             return cursor.fetchall()
 
     def database_url(self) -> str:
-        found = psutil.Process(self.pid("control")).environ()["RIVET_DATABASE_URL"]
-        return found.replace("postgresql+psycopg2://", "postgresql://")
+        if not self._database_url:
+            found = psutil.Process(self.pid("control")).environ()["RIVET_DATABASE_URL"]
+            self._database_url = found.replace("postgresql+psycopg2://", "postgresql://")
+        return self._database_url
 
     def slots_of(self, runner_pid: int) -> list[psutil.Process]:
         """The runner's slot processes: its children that are no spooler."""

@@ -230,7 +230,7 @@ def _arguments(enclosure: Enclosure, binds: Sequence[Bind], place: _Placing, pas
         "--unshare-user", "--disable-userns", "--unshare-ipc", "--unshare-pid", "--unshare-net",
         "--unshare-uts", "--unshare-cgroup-try", "--uid", str(ROOM_UID), "--gid", str(ROOM_UID),
         "--hostname", enclosure.hostname, "--die-with-parent", "--as-pid-1", "--new-session",
-        *system_arguments(),
+        *system_arguments(), "--perms", "0755", "--dir", "/etc", "--perms", "0755", "--dir", "/home",
         "--proc", "/proc", "--dev", "/dev",
         "--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev",  # noqa: S108
         "--perms", "1777", "--size", str(TMP_BYTES), "--tmpfs", "/tmp",  # noqa: S108

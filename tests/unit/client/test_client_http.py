@@ -55,7 +55,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         for position in range(int(since) + 1, 6):
             kind = "end" if position == 5 else "log"
-            event = f"id: {position}\nevent: {kind}\ndata: {{\"n\": {position}}}"
+            event = f'id: {position}\nevent: {kind}\ndata: {{"n": {position}}}'
             self.wfile.write(f": ping\n\n{event}\n\n".encode())
             if position == 2 and since == "0":
                 self.wfile.write(b"id: 3\nevent: log\nda")

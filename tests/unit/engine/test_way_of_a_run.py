@@ -365,3 +365,13 @@ def test_a_job_is_only_claimed_by_a_runner_whose_token_serves_its_queue(system):
     with pytest.raises(Exception, match="gpu"):
         system.claim(session)
     assert system.store.job() == replace(system.store.job(), status=JobStatus.QUEUED)
+
+
+def test_a_log_record_of_no_stage_is_dropped_and_stops_nothing(running):
+    system = running("one")
+    nonsense = replace(system.record(RecordType.LOG, "one", count="many"), stage=None)
+    assert system.ingest(nonsense).dropped == 1
+    system.perform("one")
+    system.done()
+    settle(system)
+    assert system.store.run().status is RunStatus.PASSED

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rivet.domain.duration import read_duration
 from rivet.modules import registry
-from rivet.modules.contract import Call, CallError, Duration, WorkspacePath, about, read_duration
+from rivet.modules.contract import Call, CallError, Duration, WorkspacePath, about
 
 
 class Sample(Call, module="sample", short=("word", "count")):

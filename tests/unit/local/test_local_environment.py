@@ -1,0 +1,56 @@
+"""What the parts are told, and above all what they are not."""
+
+from pathlib import Path
+
+import pytest
+
+from rivet.local.environment import (
+    Addresses,
+    flower_environment,
+    plain_environment,
+    runner_environment,
+    server_environment,
+)
+from rivet.local.home import Home
+from rivet.wiring.settings import Settings
+
+ADDRESSES = Addresses(
+    "db-secret", "redis://:broker@127.0.0.1:1/0", "key-secret", "runner-token", "pw", 8080, 5555
+)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setenv("RIVET_DATABASE_URL", "from-outside")
+    monkeypatch.setenv("RIVET_TOKEN", "of-the-user")
+    monkeypatch.setenv("PATH", "/usr/bin")
+    return plain_environment(Settings(), Home(Path("/h")))
+
+
+def test_nothing_of_the_user_s_own_settings_goes_through_unseen(plain: dict[str, str]) -> None:
+    assert "from-outside" not in plain.values()
+    assert "of-the-user" not in plain.values()
+    assert plain["RIVET_CONFIG"] == "/dev/null"
+
+
+def test_a_runner_is_told_neither_database_nor_key(plain: dict[str, str]) -> None:
+    told = runner_environment(plain, Settings(), ADDRESSES)
+    assert not {"RIVET_DATABASE_URL", "RIVET_SECRET_KEY"} & told.keys()
+    assert not {"db-secret", "key-secret"} & set(told.values())
+    assert told["RIVET_TOKEN"] == "runner-token"
+
+
+def test_rivet_s_own_tools_come_last_on_a_runner_s_path(plain: dict[str, str]) -> None:
+    assert runner_environment(plain, Settings(), ADDRESSES)["PATH"].startswith("/usr/bin:")
+
+
+def test_the_servers_get_no_runner_s_token(plain: dict[str, str]) -> None:
+    told = server_environment(plain, Settings(), ADDRESSES)
+    assert "RIVET_TOKEN" not in told
+    assert told["RIVET_DATABASE_URL"] == "db-secret"
+
+
+def test_flower_gets_its_password_and_the_broker_alone(plain: dict[str, str]) -> None:
+    told = flower_environment(plain, ADDRESSES)
+    assert told["FLOWER_BASIC_AUTH"] == "rivet:pw"
+    assert not {"RIVET_DATABASE_URL", "RIVET_SECRET_KEY", "RIVET_TOKEN"} & told.keys()
