@@ -102,12 +102,17 @@ class JobFolder:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def remove(self) -> None:
-        """Delete everything. A stage may have left folders that not even their owner may enter."""
+        remove_tree(self.path)
 
-        def let_in(function: Any, path: str, _error: Any) -> None:
-            with contextlib.suppress(OSError):
-                os.chmod(os.path.dirname(path), 0o700)
-                os.chmod(path, 0o700)
-                function(path)
 
-        shutil.rmtree(self.path, onerror=let_in)
+def remove_tree(path: Path) -> None:
+    """Delete a folder. A stage may have left folders in it that not even their owner may enter."""
+
+    def let_in(function: Any, failed: str, _error: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(failed), 0o700)
+            if not os.path.islink(failed):
+                os.chmod(failed, 0o700)
+            function(failed)
+
+    shutil.rmtree(path, onerror=let_in)

@@ -1,7 +1,6 @@
 """Take a job: claim it, lay out its folder, and publish its chain to this runner's own queue."""
 
 import logging
-import shutil
 import time
 
 from rivet.client import ApiProblem, ApiUnreachable
@@ -9,7 +8,7 @@ from rivet.domain.ids import Epoch, JobId
 from rivet.domain.order import PROTOCOL, Order
 from rivet.domain.states import FINISHED_STAGE, StageStatus
 from rivet.runner.desk import Desk, PublishChain
-from rivet.runner.folder import Busy, JobFolder
+from rivet.runner.folder import Busy, JobFolder, remove_tree
 from rivet.runner.room import prepare_workspace
 
 _log = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ def _laid_out(order: Order, folder: JobFolder, desk: Desk) -> bool:
                 uid = desk.uids.of(folder.path)
                 for place in (folder.workspace, folder.home):
                     if place.exists() and not goes_on:
-                        shutil.rmtree(place)
+                        remove_tree(place)
                     if not place.exists():
                         prepare_workspace(place, uid)
             folder.write_order(order)

@@ -1,7 +1,15 @@
 """Each part killed in the middle of a run: the run goes on or ends as `on_lost` says; no line is lost or doubled."""
 
+from uuid import UUID
+
 import psutil
 import pytest
+import redis
+from celery import Celery
+
+from rivet.dispatch import Dispatch, plain_queues, publish_chain
+from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.engine.ports import Queued
 
 from .rivet_home import kill, wait_for
 
@@ -124,9 +132,22 @@ def test_a_frozen_runner_is_noticed_and_what_it_says_late_changes_nothing(fragil
     assert fragile.run(run_id)["status"] == "errored"
 
 
-def test_queued_runs_survive_a_redis_that_forgets_everything(fragile):
-    import redis
+def test_messages_that_come_twice_matter_once(fragile):
+    """Everything of a running job is published again, as upkeep and first help may do at any time."""
+    url = psutil.Process(fragile.pid("control")).environ()["RIVET_BROKER_URL"]
+    run_id = fragile.submit("counts", counting("Counts"))
+    in_the_middle(fragile, run_id, "a")
+    job, runner = fragile.query("SELECT id, runner FROM job WHERE run_id = %s", run_id)[0]
+    app = Celery("again", broker=url, set_as_current=False)
+    plain_queues(app)
+    stages = [(StageKey(key), key) for key in "abc"]
+    for _ in range(2):
+        Dispatch(url).publish(Queued(JobId(UUID(job)), Epoch(1), "q:default"))
+        publish_chain(app, JobId(UUID(job)), Epoch(1), stages, queue=f"own:{runner}", label="again")
+    check_whole(fragile, fragile.finish(run_id, within_s=60))
 
+
+def test_queued_runs_survive_a_redis_that_forgets_everything(fragile):
     url = psutil.Process(fragile.pid("control")).environ()["RIVET_BROKER_URL"]
     ids = fragile.submit_at_once("counts", counting("Counts"), 4)
     in_the_middle(fragile, ids[0], "a")

@@ -144,7 +144,7 @@ def test_a_part_that_ends_while_starting_says_why(home: Home) -> None:
         "sick", ("/bin/sh", "-c", "echo no room; exit 7"), dict(os.environ), home.path, log, lambda: False
     )
     supervisor.start(part)
-    with pytest.raises(PartFailed, match="(?s)sick ended with exit code 7 before it was ready.*no room"):
+    with pytest.raises(PartFailed, match=r"(?s)sick ended with exit code 7 before it was ready.*no room"):
         supervisor.wait_until_ready(["sick"], 10)
     supervisor.stop()
 

@@ -34,12 +34,13 @@ def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
         Home(tmp_path / "home").prepare()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another")
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    os.chown(folder, 65534, 65534)
-    with pytest.raises(HomeUnusable, match="belongs to user id 65534"):
+    folder = Path("/usr")
+    if os.geteuid() == 0:
+        folder = tmp_path / "theirs"
+        folder.mkdir()
+        os.chown(folder, 65534, 65534)
+    with pytest.raises(HomeUnusable, match="belongs to user id"):
         private_folder(folder)
 
 

@@ -87,7 +87,7 @@ def test_path_can_be_extended():
         ({"command": "x", "cwd": "a/../.."}, "cwd: .*inside the workspace"),
         ({"command": "x", "args": "a b"}, "args: expected a list"),
         ({"command": "x", "timeout": "soon"}, "timeout: expected a duration"),
-        ({"command": "x", "enviroment": {}}, 'did you mean "env'),
+        ({"command": "x", "comand": "y"}, 'did you mean "command"'),
         ({"command": "x", "env": {"A": {}}}, "env: "),
     ],
 )
