@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from rivet.modules.contract import Call, StageContext, about, shown
+from rivet.domain.wording import shown
+from rivet.modules.contract import Call, StageContext, about
 
 _MESSAGE = "what to say; may have several lines"
 _FIELDS = "values to say along, as a table"

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rivet.domain.wording import shown
 from rivet.modules.contract import (
     Call,
     CallError,

@@ -9,7 +9,8 @@ from typing import Any
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
-from rivet.modules.contract import CallError, Process, lua_number
+from rivet.domain.wording import lua_number
+from rivet.modules.contract import CallError, Process
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.git import GitFailed, fetch_git
