@@ -15,7 +15,6 @@ from rivet.modules.contract import (
     StageContext,
     WorkspacePath,
     about,
-    shown,
 )
 
 MOST_CAPTURED = 1024 * 1024
