@@ -1,0 +1,5 @@
+"""All measurements: `make bench`."""
+
+from benchmarks.main_job import main
+
+main()
