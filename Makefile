@@ -40,8 +40,9 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 		sys.exit(tuple(map(int, re.findall(r"\d+", pip.__version__)[:2])) < (22, 3))'; then \
 		echo "pip of $(PYTHON) is older than 22.3; newer: $(PYTHON) -m pip install --user --upgrade pip" >&2; \
 		exit 1; fi
-	@echo "installing into $(VENV) with $(PYTHON)"
-	@"$(PYTHON)" -m venv --without-pip $(VENV)
+	@echo "installing into $(VENV)"
+	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| "$(PYTHON)" -m venv --clear --without-pip $(VENV)
 	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \
 		--no-warn-script-location -r requirements.lock
 	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \

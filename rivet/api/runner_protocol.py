@@ -42,6 +42,7 @@ class Beating(Asked):
     free_slots: int = Field(ge=0, le=_MOST)
     own_queue: int = Field(ge=0, le=_MOST)
     holds: list[str] = Field(max_length=10_000)
+    leaving: bool = False
 
 
 class Claiming(Asked):
@@ -89,6 +90,7 @@ def heartbeat(json_data: Beating) -> Any:
         store=web.store,
         lease_s=web.settings.lease_seconds,
         token=the_token(),
+        leaving=json_data.leaving,
     )
     again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
     return jsonify(drain=beat.drain, publish_again=again)

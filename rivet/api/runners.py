@@ -10,6 +10,7 @@ from rivet.api.desk import the_web
 from rivet.api.paging import Paged, page
 from rivet.api.shown import RunnerPage, TokenMade
 from rivet.domain.runner import QUEUE_NAME
+from rivet.engine.drain_runner import drain_runner
 from rivet.keyring import hash_token, new_token
 
 runners = APIBlueprint("runners", __name__, tag="Runners")
@@ -45,6 +46,14 @@ def list_all(query_data: Paged) -> dict[str, Any]:
         web.settings.lease_seconds, after=query_data.after(), limit=query_data.limit
     )
     return page(*found)
+
+
+@runners.post("/runners/<name>/drain")
+@needs_admin
+@runners.doc(summary="Let a runner finish what it holds and end", security="bearer")
+def drain(name: str) -> Any:
+    drain_runner(name, store=the_web().store)
+    return "", 202
 
 
 @runners.post("/runners/tokens")

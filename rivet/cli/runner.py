@@ -1,6 +1,7 @@
 """`rivet runner`: start one, list them, make tokens for them."""
 
 import json
+from urllib.parse import quote
 
 import click
 
@@ -71,6 +72,17 @@ def list_runners(as_json: bool) -> None:
         for one in answer["items"]
     ]
     table(("NAME", "STATUS", "QUEUES", "SLOTS", "LAST HEARD"), rows, empty="There are no runners.")
+
+
+@runner.command()
+@click.argument("name")
+def drain(name: str) -> None:
+    """Let a runner finish the jobs it holds and end; it takes nothing new.
+
+    Example: rivet runner drain build-7
+    """
+    server().call("POST", f"/runners/{quote(name, safe='')}/drain")
+    click.echo(f"{name} takes nothing new and ends when what it holds is finished", err=True)
 
 
 @runner.command()

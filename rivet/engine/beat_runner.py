@@ -27,12 +27,20 @@ def beat_runner(
     store: Store,
     lease_s: float,
     token: Token,
+    leaving: bool = False,
 ) -> Beat:
-    """Note that the runner lives, and tell it what to do. Raises Fenced where the session is not its own."""
+    """Note that the runner lives, or with `leaving` that it ends now, and tell it what to do.
+
+    Raises Fenced where the session is not its own.
+    """
     with store.begin() as tx:
         runner = tx.runners.by_session(session)
         if runner is None or runner.token_id != token.id:
             raise Fenced("this session is not known: register again")
+        if leaving:
+            if runner.status is not RunnerStatus.OFFLINE:
+                tx.runners.move(runner, RunnerStatus.OFFLINE)
+            return Beat(False, ())
         if runner.status in (RunnerStatus.LOST, RunnerStatus.OFFLINE):
             tx.runners.move(runner, RunnerStatus.ONLINE)
         tx.runners.beat(session, free_slots, own_queue, holds)

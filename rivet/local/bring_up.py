@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rivet.local import parts
 from rivet.local.environment import Addresses, plain_environment
-from rivet.local.home import Home, kept_secret
+from rivet.local.home import Home, kept_secret, leave_socket_folder
 from rivet.local.ports import choose_port
 from rivet.local.postgresql import database_url, postgresql
 from rivet.local.prepare import admin_token, runner_token
@@ -62,6 +62,7 @@ def bring_up(
     finally:
         if supervisor is not None:
             supervisor.stop()
+        leave_socket_folder(home)
         warden.dismiss()
 
 

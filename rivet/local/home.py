@@ -86,6 +86,16 @@ class Home:
         return temporary / name
 
 
+def leave_socket_folder(home: Home) -> None:
+    """Remove a folder for sockets that lies outside of the home, if nothing is in it any more."""
+    try:
+        folder = home.socket_folder()
+        if not folder.is_relative_to(home.path):
+            folder.rmdir()
+    except (OSError, HomeUnusable):
+        pass
+
+
 def private_folder(path: Path) -> None:
     """Make `path` with mode 0700. Raises HomeUnusable if it belongs to another, or is no folder."""
     try:

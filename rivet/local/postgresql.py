@@ -12,6 +12,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from rivet.local.home import Home, HomeUnusable, kept_secret, write_private
 from rivet.local.part import Part, die_with_parent, leave_root
@@ -24,7 +25,7 @@ OTHERWISE = "or use a PostgreSQL of your own: set RIVET_DATABASE_URL"
 def database_url(home: Home, socket_folder: Path) -> str:
     """What SQLAlchemy connects by; it holds the password."""
     password = kept_secret(home.database_password)
-    return f"postgresql+psycopg2://rivet:{password}@/rivet?host={socket_folder}"
+    return f"postgresql+psycopg2://rivet:{password}@/rivet?host={quote(str(socket_folder))}"
 
 
 def postgresql(home: Home, socket_folder: Path, env: Mapping[str, str]) -> Part:
@@ -40,7 +41,7 @@ def postgresql(home: Home, socket_folder: Path, env: Mapping[str, str]) -> Part:
         _note(home.postgresql, password)
     settings = {
         "listen_addresses": "",
-        "unix_socket_directories": str(socket_folder),
+        "unix_socket_directories": '"' + str(socket_folder).replace('"', '""') + '"',
         "unix_socket_permissions": "0700",
         "max_connections": "200",
         "shared_buffers": "32MB",

@@ -5,7 +5,7 @@ import signal
 import sys
 from dataclasses import dataclass
 
-from rivet.local.home import Home
+from rivet.local.home import Home, leave_socket_folder
 from rivet.local.processes import Identity, end_all, identity_of, in_session
 from rivet.local.state import forget_state, read_state
 
@@ -86,4 +86,5 @@ def _watch(home: Home, watched: int) -> None:
     if os.read(watched, 16):
         return
     end_parts(home)
+    leave_socket_folder(home)
     forget_state(home)

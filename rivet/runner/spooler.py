@@ -38,7 +38,7 @@ class _Progress:
 
 @dataclass
 class Spooler:
-    """`publish_again` publishes the rest of a job's chain."""
+    """`publish_again` publishes the rest of a job's chain; `drain` tells the runner to finish and end."""
 
     runner: str
     session: SessionId
@@ -48,8 +48,10 @@ class Spooler:
     client: Client
     stream: StreamWriter
     publish_again: Callable[[JobId, Epoch], None]
+    drain: Callable[[], None]
     _progress: dict[tuple[JobId, Epoch], _Progress] = field(default_factory=dict)
     _beat_at: float = 0.0
+    _draining: bool = False
     _unacknowledged: set[JobId] = field(default_factory=set)
 
     def look(self) -> None:
@@ -60,6 +62,14 @@ class Spooler:
         if time.monotonic() - self._beat_at >= self.lease_s / 4:
             self._beat_at = time.monotonic()
             self._beat(folders)
+
+    def leave(self) -> None:
+        """Say that the runner ends now, unless something of its work is left."""
+        if any(JobFolder(self.jobs, job).is_held() for job in self._job_ids()):
+            return
+        body = {"session": str(self.session), "free_slots": 0, "own_queue": 0, "holds": [], "leaving": True}
+        with contextlib.suppress(ApiProblem, ApiUnreachable):
+            self.client.call("POST", "/runner/heartbeat", body, timeout_s=2)
 
     def _job_ids(self) -> list[JobId]:
         ids = []
@@ -151,6 +161,9 @@ class Spooler:
             if problem.code == "fenced":
                 raise SystemExit(f"this runner's session is over: {problem.detail}") from None
             return
+        if answer.get("drain") and not self._draining:
+            self._draining = True
+            self.drain()
         for again in answer.get("publish_again", []):
             _log.warning("publishing the rest of job %s again", again["job"])
             self.publish_again(JobId(UUID(again["job"])), Epoch(again["epoch"]))

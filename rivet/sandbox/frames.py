@@ -143,11 +143,11 @@ class _Reader:
         return number
 
     def text(self) -> str | bytes:
-        length = self.number(_LENGTH)
-        end = self.at + length
-        if end > len(self.body):
-            raise BadFrame(f"a text says that it has {length} bytes, {len(self.body) - self.at} are left")
-        raw = self.body[self.at : end]
+        start = self.at + 4
+        end = start + int.from_bytes(self.body[self.at : start], "little")
+        if start > len(self.body) or end > len(self.body):
+            raise BadFrame(f"a text says that it has {end - start} bytes, {len(self.body) - start} are left")
+        raw = self.body[start:end]
         self.at = end
         try:
             return raw.decode()

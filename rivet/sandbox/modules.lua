@@ -7,7 +7,9 @@ local fail_at_caller, flush, phase, say, text_of = side.fail_at_caller, side.flu
 
 local concat, error, pack, pcall, rawget, select, setmetatable, type =
   table.concat, error, table.pack, pcall, rawget, select, setmetatable, type
-local next = next
+local next, pack_text = next, string.pack
+
+local MOST_SHORT = 65536
 
 local modules = {}
 local functions, constants = {}, opening.values
@@ -34,13 +36,18 @@ end
 
 local function make_oneway(module, name)
   local title = module .. "." .. name
-  local head = wire.encoded(module) .. wire.encoded(name)
+  local head = "L\3\0\0\0" .. wire.encoded(module) .. wire.encoded(name)
+  local head_of_one = head .. "L\1\0\0\0S"
   return function(...)
     if phase() ~= "running" then
       refuse_now(title)
     end
+    local text = ...
+    if select("#", ...) == 1 and type(text) == "string" and #text < MOST_SHORT then
+      return say(head_of_one .. pack_text("<s4", text), 1)
+    end
     local bytes, entries = encoded_arguments(title, ...)
-    say("L\3\0\0\0" .. head .. bytes, entries)
+    say(head .. bytes, entries)
   end
 end
 

@@ -5,6 +5,7 @@ through the tree. Local names and assignments such as `pipeline.timeout = 5` at 
 followed; a value that code has made gets the place of the nearest literal around it.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from tree_sitter import Language, Node, Parser
 from rivet.domain.pipeline import Path
 
 MOST_BYTES = 512 * 1024
+PARSE_S = 0.5
 _LUA = Language(tree_sitter_lua.language())
 _MAX_ALIASES = 16
 
@@ -32,7 +34,7 @@ class _Entry:
 class Places:
     """The places of one file; lines and columns (in characters) count from 1.
 
-    A file over MOST_BYTES is not parsed: then only lines are known.
+    Of a file over MOST_BYTES, or that takes longer than PARSE_S to parse, only lines are known.
     """
 
     def __init__(self, source: bytes) -> None:
@@ -41,8 +43,8 @@ class Places:
         self._fields: dict[int, dict[str | int, tuple[Node, Node]]] = {}
         self._returned: Node | None = None
         self._errors: list[tuple[int, int]] = []
-        if len(source) <= MOST_BYTES:
-            root = Parser(_LUA).parse(source).root_node
+        root = _parsed(source) if len(source) <= MOST_BYTES else None
+        if root is not None:
             self._read_top(root)
             self._errors = [(node.start_point.row, node.start_point.column) for node in _broken(root)]
 
@@ -137,6 +139,19 @@ class Places:
     def _column(self, line: int, byte: int) -> int:
         text = self._lines[line - 1] if line <= len(self._lines) else b""
         return len(text[:byte].decode(errors="replace")) + 1
+
+
+def _parsed(source: bytes) -> Node | None:
+    """The tree of a file; None where mending its errors takes too long (a few KB of `= = {` take minutes)."""
+    end = time.monotonic() + PARSE_S
+    try:
+        tree = Parser(_LUA).parse(
+            lambda at, _: source[at : at + 65536],
+            progress_callback=lambda *_: time.monotonic() > end,
+        )
+    except ValueError:
+        return None
+    return tree.root_node
 
 
 def _broken(root: Node) -> Iterator[Node]:

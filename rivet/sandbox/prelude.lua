@@ -14,7 +14,7 @@ local sub, find, match, format, tonumber = string.sub, string.find, string.match
 local OURS = "=(rivet)"
 local INSTRUCTIONS = 10000
 local MOST_SAID_BYTES, MOST_SAID_ENTRIES, MOST_SAID_S = 60000, 20000, 0.008
-local MOST_TEXT, MOST_LEVELS = 16384, 20
+local MOST_TEXT, MOST_LEVELS, MOST_WALKED = 16384, 20, 1000
 
 local opening = wire.receive()
 local source_name = "@" .. opening.filename
@@ -41,7 +41,7 @@ end
 -- The nearest line of the script's, from a level of the stack of `thread` on (nil: the running one). With
 -- `of_file` only the file's own count, without it loaded code's too.
 local function line_of(thread, level, of_file)
-  while true do
+  for level = level, MOST_WALKED do
     local info
     if thread then
       info = getinfo(thread, level, "Sl")
@@ -53,7 +53,6 @@ local function line_of(thread, level, of_file)
     elseif info.source == source_name or not of_file and info.source ~= OURS and info.what ~= "C" then
       return info.currentline, info.short_src
     end
-    level = level + 1
   end
 end
 
@@ -147,17 +146,15 @@ end
 
 local function traceback(thread)
   local levels = {}
-  local level = 0
-  while #levels < MOST_LEVELS do
+  for level = 0, MOST_WALKED do
     local info = getinfo(thread, level, "Sln")
-    if not info then
+    if not info or #levels == MOST_LEVELS then
       break
     elseif info.source ~= OURS and info.what ~= "C" and info.currentline > 0 then
       local within = info.what == "main" and "the file" or info.name and "function '" .. info.name .. "'"
         or "the function at line " .. info.linedefined
       levels[#levels + 1] = info.short_src .. ":" .. info.currentline .. ": in " .. within
     end
-    level = level + 1
   end
   return levels
 end

@@ -13,10 +13,12 @@ from rivet.dispatch import RUN_STAGE, TAKE_JOB
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of, shared_queue_of
+from rivet.journal.stream import StreamWriter
 from rivet.runner.desk import Desk
 from rivet.runner.run_stage import run_stage as run_one_stage
 from rivet.runner.take_job import take_job as take_one_job
 from rivet.tasks.celery import app
+from rivet.tasks.drain import Drain
 from rivet.wiring.runner import (
     CannotServe,
     SpoolerProcess,
@@ -30,6 +32,7 @@ from rivet.wiring.settings import Settings
 
 _log = logging.getLogger(__name__)
 _LOOK_AFTER_S = 1.0
+DRAIN_LOOK_S = 0.3
 
 _station: list[Station] = []
 _desk: list[Desk] = []
@@ -79,10 +82,16 @@ def _put_own_queue_first(sender: Any, own: str) -> None:
 
 
 @signals.worker_ready.connect
-def _look_after_spooler(sender: Any, **_: Any) -> None:
+def _begin_to_serve(sender: Any, **_: Any) -> None:
     """The spooler is started by the main thread, whose death is the parent's: PDEATHSIG follows threads."""
     _spooler[0].look_after()
     sender.timer.call_repeatedly(_LOOK_AFTER_S, _spooler[0].look_after)
+    settings = _station[0].settings
+    own = own_queue_of(settings.runner_name)
+    stream = StreamWriter(settings.broker_url, settings.runner_name)
+    drain = Drain(sender.controller, own, lambda: stream.waiting(own))
+    drain.install()
+    sender.timer.call_repeatedly(DRAIN_LOOK_S, drain.look)
 
 
 @signals.worker_shutdown.connect

@@ -29,9 +29,14 @@ def main() -> None:
         sys.exit("the runner that started this spooler is gone")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s spooler %(levelname)s %(message)s")
     spooler = _spooler(Settings(), told)
-    while True:
-        spooler.look()
-        time.sleep(LOOK_S)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        while True:
+            spooler.look()
+            time.sleep(LOOK_S)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        spooler.leave()
 
 
 def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
@@ -56,6 +61,7 @@ def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
         client=Client(settings.url, settings.token, timeout_s=settings.lease_seconds / 2),
         stream=StreamWriter(settings.broker_url, settings.runner_name),
         publish_again=publish_again,
+        drain=lambda: os.kill(told["parent"], signal.SIGTERM),
     )
 
 

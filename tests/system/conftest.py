@@ -1,13 +1,16 @@
 """Whole systems for tests: one that all share, and one for those who break things."""
 
+import functools
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from .rivet_home import RivetHome
+from .rivet_home import RivetHome, Web
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +33,24 @@ def make_home() -> Iterator[Callable[..., RivetHome]]:
 
 
 @pytest.fixture(scope="session")
-def system(make_home) -> RivetHome:
+def web(tmp_path_factory) -> Iterator[Web]:
+    """A web server on loopback, which the shared system's operator allows."""
+    folder = tmp_path_factory.mktemp("web")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Web(folder, server.server_port)
+    server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests say nothing that is not asked for."""
+
+
+@pytest.fixture(scope="session")
+def system(make_home, web) -> RivetHome:
     """Shared: nothing in it is killed."""
-    return make_home()
+    return make_home(environment={"RIVET_ALLOW_HOSTS": f"127.0.0.1:{web.port}"})
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +141,18 @@ class RivetHome:
         return [child for child in children if "rivet.wiring.spooler" not in " ".join(child.cmdline())]
 
 
+@dataclass(frozen=True)
+class Web:
+    """Serves the files of `folder` at `http://127.0.0.1:<port>/`."""
+
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
 def wait_for(told: Callable[[], bool], within_s: float, what: Callable[[], str] = lambda: "") -> None:
     deadline = time.monotonic() + within_s
     while not told():
@@ -170,7 +182,3 @@ def a_repository(folder: Path, files: dict[str, str]) -> Path:
     git(folder, "commit", "-q", "-m", "first")
     return folder
 
-
-def readable(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.chmod(0o755)

@@ -154,3 +154,17 @@ def test_queued_runs_survive_a_redis_that_forgets_everything(fragile):
     redis.Redis.from_url(url).flushall()
     for run_id in ids:
         check_whole(fragile, fragile.finish(run_id, within_s=90))
+
+
+def test_a_drained_runner_finishes_its_job_and_takes_nothing_new(make_home):
+    home = make_home(environment={"RIVET_LEASE_SECONDS": "4"}, slots=1)
+    held = home.submit("counts", counting("Counts"))
+    in_the_middle(home, held, "a")
+    waiting = home.submit("counts", counting("Counts"))
+    runner = psutil.Process(home.pid("runner"))
+    name = home.client.call("GET", "/runners")["items"][0]["name"]
+    assert home.cli("runner", "drain", name).returncode == 0
+    check_whole(home, home.finish(held, within_s=40))
+    wait_for(lambda: not runner.is_running() or runner.status() == "zombie", 15)
+    check_whole(home, home.finish(waiting, within_s=60))
+    home.down()

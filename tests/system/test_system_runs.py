@@ -79,6 +79,27 @@ def test_a_failing_test_fails_the_run_and_names_the_command(system, repository):
     assert run["stages"][1]["attempts"][0]["exit_code"] == 1
 
 
+def test_the_seed_pipeline_clones_over_http_from_an_address_that_the_operator_allows(system, repository, web):
+    git(web.folder, "clone", "-q", "--bare", str(repository), "seed.git")
+    git(web.folder / "seed.git", "update-server-info")
+    lua = SEED.format(url=f"{web.url}/seed.git").replace("Example Pipeline", "Over HTTP")
+    run = system.finish(system.submit("over-http", lua))
+    assert run["status"] == "passed", system.lines(run["id"])
+    assert any("1 passed" in line for line in system.lines(run["id"], "test"))
+
+
+def test_a_process_reaches_what_pipeline_and_operator_both_grant_and_nothing_else(system, web):
+    (web.folder / "page").write_text("the page\n")
+    fetch = f'process.run{{command="curl", args={{"-sS", "-f", "{web.url}/page"}}}}'
+    granted = f'permissions = {{ network = {{ "127.0.0.1:{web.port}" }} }},'
+    with_grant = system.finish(system.submit("granted", one(fetch, "Granted", granted)))
+    assert with_grant["status"] == "passed", system.lines(with_grant["id"])
+    assert "the page" in system.lines(with_grant["id"])
+    without = system.finish(system.submit("ungranted", one(fetch, "Ungranted")))
+    assert without["status"] == "failed"
+    assert "the page" not in system.lines(without["id"])
+
+
 def test_a_failed_stage_leaves_those_behind_it_skipped(system):
     lua = """pipeline = { name = "Skips", stages = {
       { name = "a", script = function() error("no") end },

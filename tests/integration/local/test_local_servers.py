@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 import redis
+from sqlalchemy import create_engine, text
 
-from rivet.local.home import Home
+from rivet.local.home import Home, leave_socket_folder
 from rivet.local.part import Part
 from rivet.local.ports import choose_port
 from rivet.local.postgresql import database_url, postgresql
@@ -33,6 +35,7 @@ def supervisor(home: Home) -> Iterator[Supervisor]:
     made = Supervisor(home, tell=lambda _: None)
     yield made
     made.stop()
+    leave_socket_folder(home)
 
 
 def kill_and_wait(supervisor: Supervisor, name: str) -> None:
@@ -110,6 +113,23 @@ def test_a_lock_file_of_a_killed_server_stops_nobody(home: Home, supervisor: Sup
     (home.postgresql / "postmaster.pid").write_text(f"{os.getpid()}\n{home.postgresql}\n1\n5432\n\n\n")
     supervisor.start(part)
     supervisor.wait_until_ready(["postgresql"], 60)
+
+
+def test_a_home_may_have_any_name() -> None:
+    with tempfile.TemporaryDirectory(prefix='r "x", 100% ä') as folder:
+        home = Home(Path(folder) / "h")
+        home.prepare()
+        assert home.socket_folder().is_relative_to(home.path)
+        supervisor = Supervisor(home, tell=lambda _: None)
+        try:
+            supervisor.start(postgres_part(home))
+            supervisor.start(redis_server(home, choose_port(0, 0, option=""), dict(os.environ)))
+            supervisor.wait_until_ready(["postgresql", "redis"], 60)
+            psycopg2.connect(dsn_of(home)).close()
+            with create_engine(database_url(home, home.socket_folder())).connect() as connection:
+                assert connection.execute(text("SELECT 1")).scalar() == 1
+        finally:
+            supervisor.stop()
 
 
 def test_redis_wants_its_password_and_keeps_what_it_was_given(home: Home, supervisor: Supervisor) -> None:

@@ -26,6 +26,12 @@ SPINS = {
     "an index that spins": (
         "setmetatable(_G, { __index = function() while true do end end }) local x = nothing"
     ),
+    "a coroutine that is closed in a loop": (
+        "local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = function()"
+        " while true do end end }) coroutine.yield() end) coroutine.resume(co) pcall(coroutine.close, co)"
+        " while true do end"
+    ),
+    "a comparison that spins": "table.sort({ 1, 2, 3 }, function() while true do end end)",
     "a loaded reader that spins": "load(function() while true do end end)",
 }
 
@@ -97,6 +103,10 @@ REFUSED = {
     "an address": ('string.format("%p", {})', "addresses stay in the sandbox"),
     "repeating without end": ('("x"):rep(1 << 40)', "resulting string too large"),
     "deep recursion": ("local function f(n) return 1 + f(n) end f(1)", "stack overflow"),
+    "deep recursion of loaded code": (
+        'load("local function f(n) return 1 + f(n) end f(1)")()',
+        "stack overflow",
+    ),
     "changing a module": ("log.info = print", "module log cannot be changed"),
     "a table that holds itself": ("local t = {} t.t = t log.info(t)", "nested deeper than 30 tables"),
     "too many entries": (

@@ -1,5 +1,7 @@
 """Checking a file: every finding stands where a person can go to it."""
 
+import time
+
 import pytest
 
 from rivet.domain.inputs import check_inputs
@@ -94,6 +96,12 @@ def test_syntax_errors_have_line_and_column(places):
     assert places("pipeline = {\n  name = 'x',") == ["2:14 syntax"]
     assert places("x = 'abc\ny") == ["1:5 syntax"]
     assert places("return {\n  é = 1 }") == ["2:3 syntax"]
+
+
+def test_a_file_made_to_keep_the_parser_busy_costs_little_time(places):
+    begun = time.monotonic()
+    assert places("return {" + "= = {" * 50_000) == ["1:9 syntax"]
+    assert time.monotonic() - begun < 5
 
 
 def test_errors_and_limits_while_defining_have_their_line(places):

@@ -375,3 +375,10 @@ def test_a_log_record_of_no_stage_is_dropped_and_stops_nothing(running):
     system.done()
     settle(system)
     assert system.store.run().status is RunStatus.PASSED
+
+
+def test_a_runner_that_leaves_is_offline_and_its_name_is_free_at_once(system):
+    session = system.register()
+    beat_runner(session, 0, 0, [], store=system.store, lease_s=LEASE_S, token=a_token(), leaving=True)
+    assert system.store.world.runners["runner"].status is RunnerStatus.OFFLINE
+    assert system.register() != session

@@ -1,0 +1,124 @@
+"""The system under chaos: where its processes are, and whether all of it is well."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+
+from ..system.rivet_home import RivetHome
+
+PARTS = ("postgresql", "redis", "flower", "api", "control", "runner")
+
+
+class Plant:
+    """A `RivetHome` that is up, seen from outside. Processes are looked up anew each time."""
+
+    def __init__(self, home: RivetHome) -> None:
+        self.home = home
+        self._state_file = home.folder / "home" / "state.json"
+        self._broker_url = psutil.Process(self.part("control").pid).environ()["RIVET_BROKER_URL"]
+        home.database_url()  # looked up while control is there to ask
+
+    def state(self) -> dict[str, Any]:
+        for _ in range(20):
+            try:
+                return dict(json.loads(self._state_file.read_text()))
+            except (OSError, ValueError):
+                time.sleep(0.05)
+        return {"parts": []}
+
+    def part(self, name: str) -> psutil.Process:
+        """The part's own process. Raises psutil.NoSuchProcess where it is dead."""
+        pid = next((part["pid"] for part in self.state()["parts"] if part["name"] == name), None)
+        if not pid:
+            raise psutil.NoSuchProcess(0, name)
+        return psutil.Process(pid)
+
+    def slots(self) -> list[psutil.Process]:
+        return [child for child in self.part("runner").children() if "celery" in _said(child)]
+
+    def spooler(self) -> list[psutil.Process]:
+        return [child for child in self.part("runner").children() if "rivet.wiring.spooler" in _said(child)]
+
+    def below(self, slot: psutil.Process, what: str) -> list[psutil.Process]:
+        """A slot's `zygote`, `lua` children, `bubblewrap` or `agent`."""
+        zygotes = [child for child in slot.children() if "zygote.py" in _said(child)]
+        bwraps = [child for child in slot.children() if "bwrap" in _said(child)]
+        if what == "zygote":
+            return zygotes
+        if what == "bubblewrap":
+            return bwraps
+        if what == "lua":
+            return [lua for zygote in zygotes for lua in zygote.children()]
+        return [agent for bwrap in bwraps for agent in bwrap.children() if "agent.pyc" in _said(agent)]
+
+    def jobs_held(self) -> dict[int, set[str]]:
+        """The ids of the jobs that each process of the runner has locked, by its pid."""
+        held: dict[int, set[str]] = {}
+        for lock in (self.home.folder / "home" / "runners").glob("*/jobs/*/lock"):
+            try:
+                pid = lock.read_text().split(" ")[0]
+            except OSError:
+                continue
+            if pid.isdigit():
+                held.setdefault(int(pid), set()).add(lock.parent.name)
+        return held
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self._broker_url, socket_timeout=3, socket_connect_timeout=3)
+
+    def ailing(self) -> str | None:
+        """What is not well; None where everything is."""
+        parts = {part["name"]: part["state"] for part in self.state()["parts"]}
+        for name in PARTS:
+            if parts.get(name) != "running":
+                return f"{name} is {parts.get(name)}"
+        try:
+            self.home.client.call("GET", "/readyz", timeout_s=5)
+            runners = self.home.client.call("GET", "/runners?limit=500", timeout_s=5)["items"]
+            if [runner["status"] for runner in runners] != ["online"]:
+                return f"runners: {runners}"
+            if len(self.slots()) != self.home.slots or len(self.spooler()) != 1:
+                return f"{len(self.slots())} slots, {len(self.spooler())} spoolers"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def failed_parts(self) -> list[str]:
+        """Parts that `rivet up` has given up."""
+        return [part["name"] for part in self.state()["parts"] if part["state"] == "failed"]
+
+    def at_work(self) -> list[psutil.Process]:
+        """What of the runner runs only while a stage does: rooms and Lua children, and all within."""
+        found = []
+        for slot in self.slots():
+            for what in ("lua", "bubblewrap"):
+                for process in self.below(slot, what):
+                    found += [process, *process.children(recursive=True)]
+        return found
+
+    def logs(self) -> dict[str, int]:
+        """How long each part's log is."""
+        return {path.name: path.stat().st_size for path in self._logs()}
+
+    def said_since(self, before: dict[str, int], last: int = 60) -> str:
+        """The last lines of each part's log, of what was written since `before`."""
+        told = []
+        for path in self._logs():
+            raw = path.read_bytes()
+            lines = raw[min(before.get(path.name, 0), len(raw)) :].decode(errors="replace").splitlines()
+            told += [f"--- {path.name}", *lines[-last:]]
+        return "\n".join(told)
+
+    def _logs(self) -> list[Path]:
+        return sorted((self.home.folder / "home" / "logs").glob("*.log"))
+
+
+def _said(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
