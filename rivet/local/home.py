@@ -75,7 +75,8 @@ class Home:
     def socket_folder(self) -> Path:
         """A private folder whose path is short enough for a Unix socket in it. Raises HomeUnusable."""
         inside = self.path / "run"
-        if len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER:
+        # To libpq a comma separates hosts, and cannot be quoted.
+        if len(os.fsencode(inside)) <= LONGEST_SOCKET_FOLDER and "," not in str(inside):
             private_folder(inside)
             return inside
         name = f"rivet-{os.geteuid()}-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]}"

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-LUA_LIMIT_S = 4.0
+LUA_LIMIT_S = 20.0
+"""Far over the limits of these tests: the machine may be busy."""
 
 SPINS = {
     "a plain loop": "while true do end",
@@ -82,6 +83,11 @@ def test_what_eats_memory_is_ended_with_its_line(run_stage, body):
     assert failure.message == "the limit of 16 MiB of memory is used up"
 
 
+def test_a_deep_stack_of_loaded_code_is_told_soon(run_stage):
+    failure = run_stage('load("local function f(n) return 1 + f(n) end f(1)")()')
+    assert (failure.kind, failure.message) == ("error", "in loaded code, line 1: stack overflow")
+
+
 def test_memory_that_was_refused_can_be_survived(run_stage, heard):
     body = 'local ok = pcall(function() local s = "x" while true do s = s .. s end end) log.info(ok)'
     assert run_stage(body) is None
@@ -103,10 +109,6 @@ REFUSED = {
     "an address": ('string.format("%p", {})', "addresses stay in the sandbox"),
     "repeating without end": ('("x"):rep(1 << 40)', "resulting string too large"),
     "deep recursion": ("local function f(n) return 1 + f(n) end f(1)", "stack overflow"),
-    "deep recursion of loaded code": (
-        'load("local function f(n) return 1 + f(n) end f(1)")()',
-        "stack overflow",
-    ),
     "changing a module": ("log.info = print", "module log cannot be changed"),
     "a table that holds itself": ("local t = {} t.t = t log.info(t)", "nested deeper than 30 tables"),
     "too many entries": (
