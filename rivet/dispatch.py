@@ -41,25 +41,30 @@ def _default_exchange(_name: str, _type: str | None = None) -> Exchange:
     return Exchange("")  # type: ignore[no-untyped-call]
 
 
+def impatient_app(broker_url: str) -> Celery:
+    """The app of those who publish beside other duties: it gives up within seconds, and they try again."""
+    return plain_queues(
+        Celery(
+            "rivet-dispatch",
+            broker=broker_url,
+            set_as_current=False,
+            changes={
+                "task_create_missing_queues": True,
+                "task_ignore_result": True,
+                "task_send_sent_event": True,
+                "task_publish_retry_policy": {"max_retries": 3, "interval_max": 0.2},
+                "broker_transport_options": {"socket_timeout": 5, "socket_connect_timeout": 5},
+                "broker_connection_timeout": 5,
+            },
+        )
+    )
+
+
 class Dispatch:
     """The broker as publishers and upkeep need it. Raises Unavailable where Redis does not answer."""
 
     def __init__(self, broker_url: str) -> None:
-        self._app = plain_queues(
-            Celery(
-                "rivet-dispatch",
-                broker=broker_url,
-                set_as_current=False,
-                changes={
-                    "task_create_missing_queues": True,
-                    "task_ignore_result": True,
-                    "task_send_sent_event": True,
-                    "task_publish_retry_policy": {"max_retries": 3, "interval_max": 0.2},
-                    "broker_transport_options": {"socket_timeout": 5, "socket_connect_timeout": 5},
-                    "broker_connection_timeout": 5,
-                },
-            )
-        )
+        self._app = impatient_app(broker_url)
         self._redis = connect(broker_url)
 
     def publish(self, queued: Queued) -> None:
@@ -109,7 +114,8 @@ def publish_chain(
 ) -> None:
     """Publish `run_stage … run_stage → settle_job` to a runner's own queue.
 
-    `stages` are keys and names in order; `label` names the run where people look (Flower).
+    `stages` are keys and names in order; `label` names the run where people look (Flower). Raises
+    Unavailable where the broker takes nothing for longer than the app's patience.
     """
     links = [
         signature(
@@ -134,4 +140,7 @@ def publish_chain(
         argsrepr=f"({label!r},)",
         kwargsrepr="{}",
     )
-    chain(*links, settle, app=app).apply_async()
+    try:
+        chain(*links, settle, app=app).apply_async()
+    except (OperationalError, redis.RedisError, OSError) as error:
+        raise Unavailable(f"the broker took no chain: {error}") from error

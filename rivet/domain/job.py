@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
+from rivet.domain.stage import Stage
 from rivet.domain.states import JobStatus, OnLost, Reason, StageStatus
 
 MAX_EPOCHS = 5
@@ -56,3 +57,10 @@ def end_of(stages: Iterable[StageStatus]) -> JobStatus:
         if stage in seen:
             return job
     return JobStatus.PASSED
+
+
+def reason_of(status: JobStatus, stages: Iterable[Stage]) -> Reason | None:
+    """Why a job ended so: what the first stage says that ended so. Those behind it say only that it did."""
+    if status is JobStatus.PASSED:
+        return None
+    return next((stage.reason for stage in stages if stage.status.value == status.value), None)

@@ -49,7 +49,8 @@ def beat_runner(
             held = {job.id for job in tx.runners.held_by(session)} - {_job(text) for text in holds}
             for lease in tx.leases.late(lease_s / 2):
                 if lease.job_id in held and lease.session == session:
-                    tx.leases.note_help(lease.job_id, lease.epoch)
+                    # Half a lease is left to act on it before anybody is judged, however late the asking is.
+                    tx.leases.note_help(lease.job_id, lease.epoch, lease_s / 2)
                     again.append((lease.job_id, lease.epoch))
         return Beat(runner.status is RunnerStatus.DRAINING, tuple(again))
 

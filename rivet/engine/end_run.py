@@ -61,7 +61,7 @@ def _reason_of(status: RunStatus, jobs: Sequence[Job]) -> Reason | None:
         return Reason.CANCELLED_BY
     if status is RunStatus.PASSED:
         return None
-    return next((job.reason for job in jobs if job.reason is not None), None)
+    return next((job.reason for job in jobs if job.status.value == status.value), None)
 
 
 def _skip(job: Job, run: Run, tx: Tx) -> None:

@@ -222,7 +222,8 @@ class Leases(Protocol):
     def late(self, older_than_s: float) -> Sequence[Lease]:
         """Of jobs that run in the lease's epoch, oldest first."""
 
-    def note_help(self, job: JobId, epoch: Epoch) -> None: ...
+    def note_help(self, job: JobId, epoch: Epoch, age_s: float) -> None:
+        """Its runner was asked to publish again; the first time the lease is no older than `age_s` by that."""
 
 
 class Runners(Protocol):

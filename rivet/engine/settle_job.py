@@ -1,7 +1,7 @@
 """Settle a job: write its end, once its journal is in, and open what follows."""
 
 from rivet.domain.ids import Epoch, JobId
-from rivet.domain.job import end_of
+from rivet.domain.job import end_of, reason_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.states import FINISHED_STAGE, Reason
 from rivet.engine.end_run import open_next
@@ -25,7 +25,7 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
             lose_job(job, Reason.SLOT_LOST, runner_lives=True, tx=tx)
             return True
         status = end_of(stage.status for stage in stages)
-        reason = next((stage.reason for stage in stages if stage.reason is not None), None)
+        reason = reason_of(status, stages)
         if not tx.jobs.move(job, status, reason=reason):
             return False
         tx.records.append(

@@ -46,7 +46,8 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
         )
     inputs = check_inputs(definition, request.inputs)
     run_id = RunId(ids.uuid())
-    checked, definition = _resolved(source, checked, definition, inputs, request, evaluator)
+    facts = _facts(request, run_id)
+    checked, definition = _resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
         pipeline, version = _version(request, source, checked, definition, tx)
@@ -62,7 +63,7 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             status=RunStatus.QUEUED,
             reason=None,
             inputs=inputs,
-            facts=_facts(request) | {"id": str(run_id), "number": number},
+            facts=facts | {"number": number},
             plan=recorded(definition, checked.digest),
             actor=request.actor,
             trigger=request.trigger,
@@ -90,8 +91,9 @@ def _stored(request: StartRequest, store: Store) -> Version:
         return version
 
 
-def _facts(request: StartRequest) -> dict[str, Any]:
+def _facts(request: StartRequest, run_id: RunId) -> dict[str, Any]:
     return {
+        "id": str(run_id),
         "pipeline": request.slug,
         "project": request.project,
         "trigger": request.trigger,
@@ -104,13 +106,13 @@ def _resolved(
     checked: Checked,
     definition: Definition,
     inputs: Mapping[str, Any],
-    request: StartRequest,
+    facts: Mapping[str, Any],
     evaluator: Evaluator,
 ) -> tuple[Checked, Definition]:
-    """With `stages` called, where they are a function. The run's id and number are not known to it yet."""
+    """With `stages` called, where they are a function. The run's number is not known to it yet."""
     if not definition.stages_from_function:
         return checked, definition
-    again = evaluator.check(source, inputs=inputs, run=_facts(request))
+    again = evaluator.check(source, inputs=inputs, run=facts)
     if again.definition is None:
         raise invalid(again)
     return again, replace(again.definition, stages_from_function=True)

@@ -4,8 +4,11 @@ from rivet.modules.contract import Call, StageContext, about
 
 MAX_SUMMARY_BYTES = 128 * 1024
 
-VALUES = ("id", "number", "pipeline", "project", "attempt", "trigger", "actor")
-"""What a script reads as `run.id`, `run.number` and so on."""
+VALUES = ("id", "pipeline", "project", "trigger", "actor")
+"""What is read as `run.id` and so on, by scripts and by functions that are evaluated at the run's start."""
+
+STAGE_VALUES = ("number", "attempt")
+"""What scripts read besides: at the run's start it is not known yet."""
 
 
 class Summary(Call, module="run", short=("markdown",)):

@@ -78,11 +78,24 @@ class JobFolder:
             os.close(fd)
 
     def is_held(self) -> bool:
-        """Reads only: a look must never stand in a holder's way."""
-        try:
-            return holder.is_alive((self.path / "lock").read_text())
-        except OSError:
-            return False
+        """Does a process work in it, or for it? Reads only: a look must never stand in a holder's way."""
+        for note in (self.path / "lock", *self.path.glob("busy-*")):
+            with contextlib.suppress(OSError):
+                if holder.is_alive(note.read_text()):
+                    return True
+        return False
+
+    def note_busy(self) -> None:
+        """This slot has the job in hand: from before a stage until what follows it is published."""
+        with contextlib.suppress(OSError):
+            self._busy().write_text(holder.this_process())
+
+    def note_idle(self) -> None:
+        with contextlib.suppress(OSError):
+            self._busy().unlink(missing_ok=True)
+
+    def _busy(self) -> Path:
+        return self.path / f"busy-{os.getpid()}"
 
     def mark(self, epoch: Epoch, kind: str, stage: StageKey, **told: Any) -> None:
         """Note on disk, synced, that a stage has begun or ended."""

@@ -14,7 +14,7 @@ from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
 from rivet.modules import registry
 from rivet.modules.contract import CallError
-from rivet.modules.run import VALUES
+from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
@@ -131,14 +131,15 @@ class _Attempt:
             return outcome
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
-        values = {"run": {name: self._facts().get(name) for name in VALUES}, "input": self._order.inputs}
+        facts = self._facts()
         script = open_script(
             self._desk.zygote,
             self._order.lua,
             FILE,
             LuaLimits(cpu_s=LUA_CPU_S, wall_s=self._seconds + 1),
             modules=registry.bindings(),
-            values=values,
+            values={"run": {name: facts.get(name) for name in VALUES}, "input": self._order.inputs},
+            running_values={"run": {name: facts.get(name) for name in STAGE_VALUES}},
             resolve=True,
         )
         if isinstance(script, LuaError):

@@ -38,7 +38,7 @@ class _Progress:
 
 @dataclass
 class Spooler:
-    """`publish_again` publishes the rest of a job's chain; `drain` tells the runner to finish and end."""
+    """`publish_again` publishes the rest of a job's chain, or raises Unavailable; `drain` tells the runner to finish and end."""
 
     runner: str
     session: SessionId
@@ -53,12 +53,15 @@ class Spooler:
     _beat_at: float = 0.0
     _draining: bool = False
     _unacknowledged: set[JobId] = field(default_factory=set)
+    _to_publish: set[tuple[JobId, Epoch]] = field(default_factory=set)
 
     def look(self) -> None:
         """One round. Whatever is away now is tried again in the next."""
         folders = [JobFolder(self.jobs, job) for job in self._job_ids()]
         with contextlib.suppress(Unavailable):
             self._resend(folders)
+        with contextlib.suppress(Unavailable):
+            self._publish_again()
         if time.monotonic() - self._beat_at >= self.lease_s / 4:
             self._beat_at = time.monotonic()
             self._beat(folders)
@@ -84,13 +87,18 @@ class Spooler:
         }
         for gone in set(self._progress) - set(journals):
             del self._progress[gone]
+        # Where Redis does not say how far control has come, nothing is known to be in.
+        self._unacknowledged = {job for job, _ in journals}
         expected = self.stream.expected(journals)
-        self._unacknowledged = set()
-        for key, folder in journals.items():
-            self._tend(key, folder, expected.get(key, 1))
+        self._unacknowledged = {
+            key[0] for key, folder in journals.items() if self._tend(key, folder, expected.get(key, 1))
+        }
 
-    def _tend(self, key: tuple[JobId, Epoch], folder: JobFolder, expected: int) -> None:
-        """One journal: clean up where all of it is in; send again where control has not come on."""
+    def _tend(self, key: tuple[JobId, Epoch], folder: JobFolder, expected: int) -> bool:
+        """One journal: clean up where all of it is in; send again where control has not come on.
+
+        False where all that it has by now is in.
+        """
         progress = self._progress.setdefault(key, _Progress())
         path = folder.spool(key[1])
         size = path.stat().st_size if path.exists() else 0
@@ -101,13 +109,12 @@ class Spooler:
         if progress.done_seq is not None and expected > progress.done_seq:
             if not folder.is_held():
                 self._let_go(key, folder)
-            return
-        if progress.seq >= expected or progress.done_seq is not None:
-            self._unacknowledged.add(key[0])
+            return False
         if stood_still and progress.seq >= expected:
             self._send(path, progress, expected)
         elif size == 0 and not folder.is_held() and time.time() - folder.claimed_at(key[1]) > KEPT_S:
             self._let_go(key, folder)
+        return progress.seq >= expected or progress.done_seq is not None
 
     def _advance(self, path: Path, progress: _Progress, expected: int) -> None:
         """Move the offset behind what control has, and find what the spool holds by now."""
@@ -145,15 +152,22 @@ class Spooler:
     def _beat(self, folders: list[JobFolder]) -> None:
         held = [folder for folder in folders if folder.is_held()]
         holds = {JobId(UUID(folder.path.name)) for folder in held} | self._unacknowledged
+        holds |= {job for job, _ in self._to_publish}
+        own_queue, free_slots = 0, max(0, self.slots - len(held))
         try:
-            body: dict[str, Any] = {
-                "session": str(self.session),
-                "free_slots": max(0, self.slots - len(held)),
-                "own_queue": self.stream.waiting(own_queue_of(self.runner)),
-                "holds": sorted(str(job) for job in holds),
-            }
+            own_queue = self.stream.waiting(own_queue_of(self.runner))
+        except Unavailable:
+            # A runner whose broker is away can take nothing up, but it lives.
+            free_slots = 0
+        body: dict[str, Any] = {
+            "session": str(self.session),
+            "free_slots": free_slots,
+            "own_queue": own_queue,
+            "holds": sorted(str(job) for job in holds),
+        }
+        try:
             answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
-        except (ApiUnreachable, Unavailable) as error:
+        except ApiUnreachable as error:
             _log.warning("no heartbeat: %s", error)
             return
         except ApiProblem as problem:
@@ -164,7 +178,16 @@ class Spooler:
         if answer.get("drain") and not self._draining:
             self._draining = True
             self.drain()
-        for again in answer.get("publish_again", []):
-            _log.warning("publishing the rest of job %s again", again["job"])
-            self.publish_again(JobId(UUID(again["job"])), Epoch(again["epoch"]))
+        self._to_publish = {
+            (JobId(UUID(again["job"])), Epoch(again["epoch"])) for again in answer.get("publish_again", [])
+        } | self._to_publish
+        with contextlib.suppress(Unavailable):
+            self._publish_again()
+
+    def _publish_again(self) -> None:
+        """What could not be published counts as held, and is tried again with the next look."""
+        for job, epoch in list(self._to_publish):
+            _log.warning("publishing the rest of job %s again", job)
+            self.publish_again(job, epoch)
+            self._to_publish.discard((job, epoch))
 

@@ -24,7 +24,11 @@ def take_job(job: JobId, epoch: Epoch, desk: Desk) -> bool:
     folder = desk.folder(job)
     if not _laid_out(order, folder, desk):
         return False
-    publish_rest(order, folder, desk.publish_chain)
+    folder.note_busy()
+    try:
+        publish_rest(order, folder, desk.publish_chain)
+    finally:
+        folder.note_idle()
     return True
 
 

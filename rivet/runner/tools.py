@@ -49,8 +49,8 @@ def find_tools(path: str, *, rivet_home: Path, homes: Iterable[Path] | None = No
         folder = Path(entry)
         if not folder.is_absolute():
             search.lost.append((entry, "is no absolute path"))
-        elif not folder.is_dir():
-            search.lost.append((entry, "is no folder"))
+        elif not os.path.isdir(folder):
+            search.lost.append((entry, "is no folder that this user may enter"))
         else:
             folders.append(entry)
             search.add_folder(folder)
@@ -114,14 +114,14 @@ class _Search:
         else:
             self._show_executables(folder, real)
             library = root / "lib"
-            if root.name == ".local" and library.is_dir():
+            if root.name == ".local" and os.path.isdir(library):
                 self._show(library, _real(library))
 
     def _note_manager(self, root: Path, folder: Path) -> None:
         """Version managers that look for themselves in HOME, which is another one in a room."""
-        if folder.name == "shims" and (root / "libexec" / "pyenv").exists():
+        if folder.name == "shims" and os.path.exists(root / "libexec" / "pyenv"):
             self.env.setdefault("PYENV_ROOT", str(root))
-        elif root.name == ".cargo" and (toolchains := root.with_name(".rustup")).is_dir():
+        elif root.name == ".cargo" and os.path.isdir(toolchains := root.with_name(".rustup")):
             self.env.setdefault("RUSTUP_HOME", str(toolchains))
             self._show(toolchains, _real(toolchains))
         elif root.name == ".local" and any(root.glob("lib/python3*/site-packages")):
@@ -184,7 +184,7 @@ class _Search:
 
 def _holds_secrets(root: Path) -> bool:
     """Whether it looks like a home although no user has it: what people keep there is not for stages."""
-    return any((root / name).exists() for name in _HIDDEN)
+    return any(os.path.exists(root / name) for name in _HIDDEN)
 
 
 def _homes() -> list[Path]:
@@ -218,7 +218,7 @@ def _is_executable(entry: os.DirEntry[str]) -> bool:
 def _links(file: Path) -> Iterator[Path]:
     """The steps that a link takes, without the link itself."""
     for _ in range(MOST_DEPTH):
-        if not file.is_symlink():
+        if not os.path.islink(file):
             return
         file = Path(os.path.normpath(file.parent / os.readlink(file)))
         yield file

@@ -156,12 +156,14 @@ def open_script(
     modules: Mapping[str, Mapping[str, CallKind]],
     values: Mapping[str, Mapping[str, Any]],
     resolve: bool,
+    running_values: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Script | LuaError:
     """Evaluate a file in a new child.
 
     `modules` says which functions exist, and whether the script waits for them (`call`) or not (`oneway`);
     `values` are constants such as `run.id`. With `resolve`, `stages` given as a function is called, with
-    `input` and `run` to read, and replaced by its result. Raises NoChild.
+    `input` and `run` to read, and replaced by its result. `running_values` are constants that only a stage's
+    script sees. Raises NoChild.
     """
     raw = source.encode("utf-8", "surrogateescape")
     if len(raw) > limits.source_bytes:
@@ -179,6 +181,7 @@ def open_script(
         "cpu_s": limits.cpu_s,
         "modules": modules,
         "values": values,
+        "running_values": running_values or {},
         "resolve": resolve,
     })
     if failure is not None:

@@ -13,6 +13,8 @@ local MOST_SHORT = 65536
 
 local modules = {}
 local functions, constants = {}, opening.values
+-- What is not known yet when `stages` is resolved at a run's start, and so must not be read there later either.
+local of_running = opening.running_values
 
 local function refuse_now(title)
   if phase() == "resolving" then
@@ -91,6 +93,10 @@ local function proxy(module)
       elseif reads_run then
         if phase() == "defining" or phase() == "resolving" and module ~= "run" then
           refuse_now(module .. "." .. text_of(key))
+        end
+        local known = phase() == "running" and of_running[module]
+        if known and known[key] ~= nil then
+          return known[key]
         end
         return fixed and fixed[key]
       end

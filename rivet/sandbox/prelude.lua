@@ -29,13 +29,19 @@ local ballast = string.rep("-", 64 * 1024)
 -- What was said one way and has not been sent yet.
 local said, said_count, said_bytes, said_entries, said_at = {}, 1, 0, 0, 0
 
+-- True while that is being changed. The hook may come between any two instructions: it would send a second
+-- time what is just being sent, or lose what is just being added.
+local saying = false
+
 local function flush_said()
+  saying = true
   if said_count > 1 then
     said[1] = "S\4\0\0\0said"
     wire.send(wire.list(said, said_count))
     said, said_count, said_bytes, said_entries = {}, 1, 0, 0
   end
   said_at = clock()
+  saying = false
 end
 
 -- The nearest line of the script's, from a level of the stack of `thread` on (nil: the running one). With
@@ -69,6 +75,9 @@ local function guard(...)
 end
 
 local function hook()
+  if saying then
+    return
+  end
   local now = clock()
   if now > cpu_s and not stopped then
     stopped = {
@@ -240,9 +249,11 @@ local modules = part.modules({
     if #entry + said_bytes > MOST_SAID_BYTES or entries + said_entries > MOST_SAID_ENTRIES then
       flush_said()
     end
+    saying = true
     said_count = said_count + 1
     said[said_count] = entry
     said_bytes, said_entries = said_bytes + #entry, said_entries + entries + 4
+    saying = false
     if said_bytes > MOST_SAID_BYTES or clock() - said_at > MOST_SAID_S then
       flush_said()
     end

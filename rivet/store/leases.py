@@ -23,7 +23,12 @@ _LATE = text(
     ORDER BY lease.renewed_at
     """
 )
-_HELP = text("UPDATE lease SET helped = true WHERE job_id = :job AND epoch = :epoch")
+_HELP = text(
+    """
+    UPDATE lease SET helped = true, renewed_at = greatest(renewed_at, now() - make_interval(secs => :age))
+    WHERE job_id = :job AND epoch = :epoch AND NOT helped
+    """
+)
 
 
 class PostgresLeases:
@@ -40,5 +45,5 @@ class PostgresLeases:
             for row in self._connection.execute(_LATE, {"older": older_than_s})
         ]
 
-    def note_help(self, job: JobId, epoch: Epoch) -> None:
-        self._connection.execute(_HELP, {"job": job, "epoch": epoch})
+    def note_help(self, job: JobId, epoch: Epoch, age_s: float) -> None:
+        self._connection.execute(_HELP, {"job": job, "epoch": epoch, "age": age_s})

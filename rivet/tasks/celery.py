@@ -6,8 +6,8 @@ from rivet.dispatch import worker_app
 from rivet.tasks.kombu_mend import mend_kombu
 
 ROLE = os.environ.get("RIVET_ROLE", "runner")
-"""`runner` (the default: what a plain `celery worker` is) or `control`."""
+"""`runner` (the default: what a plain `celery worker` is), `control`, or another that has no tasks."""
 
 mend_kombu()
 app = worker_app()
-app.conf.include = ["rivet.tasks.control"] if ROLE == "control" else ["rivet.tasks.jobs"]
+app.conf.include = {"control": ["rivet.tasks.control"], "runner": ["rivet.tasks.jobs"]}.get(ROLE, [])

@@ -55,6 +55,17 @@ def run_stage(_previous: Any, job: str, epoch: int, key: str) -> dict[str, Any]:
     return result
 
 
+@signals.task_prerun.connect(sender=run_stage)
+def _have_in_hand(args: Any, **_: Any) -> None:
+    """Celery publishes what follows after the task: while it cannot, the job is still in this slot's hand."""
+    _desk[0].folder(JobId(UUID(args[1]))).note_busy()
+
+
+@signals.task_postrun.connect(sender=run_stage)
+def _let_go(args: Any, **_: Any) -> None:
+    _desk[0].folder(JobId(UUID(args[1]))).note_idle()
+
+
 @signals.worker_init.connect
 def _open(sender: Any, **_: Any) -> None:
     """In the parent, before anything is consumed."""
@@ -65,7 +76,10 @@ def _open(sender: Any, **_: Any) -> None:
         wait_for_broker(settings)
         _station.append(open_station(settings, queues, sender.concurrency or settings.slots))
     except CannotServe as error:
-        _log.critical("%s", error)
+        raise SystemExit(f"this runner cannot start: {error}") from None
+    except Exception:  # noqa: BLE001
+        # Celery passes over what a signal's receiver raises, and a runner without a station must not serve.
+        _log.exception("this runner cannot start")
         raise SystemExit(3) from None
     _put_own_queue_first(sender, own_queue_of(settings.runner_name))
     moved = take_back_messages(settings)

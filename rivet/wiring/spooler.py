@@ -44,13 +44,14 @@ def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
 
     def publish_again(job: JobId, epoch: Epoch) -> None:
         # Celery is imported only when a chain has to be mended: this process mostly reads files and beats.
-        from rivet.dispatch import worker_app
+        from rivet.dispatch import impatient_app
         from rivet.wiring.runner import chain_publisher
 
         folder = JobFolder(jobs, job)
         order = folder.order(epoch)
         if order is not None:
-            publish_rest(order, folder, chain_publisher(worker_app(), settings.runner_name))
+            app = impatient_app(settings.broker_url)
+            publish_rest(order, folder, chain_publisher(app, settings.runner_name))
 
     return Spooler(
         runner=settings.runner_name,

@@ -257,11 +257,11 @@ def test_outputs_and_inputs_travel(system):
 def test_stages_may_be_a_function_of_inputs(system):
     lua = """pipeline = { name = "Made", inputs = { n = { type = "number", default = 2 } }, stages = function()
       local made = {}
-      for i = 1, input.get("n") do made[i] = { name = "s" .. i, script = function() log.info("stage " .. i) end } end
+      for i = 1, input.get("n") do made[i] = { name = "s" .. i, env = { RUN = run.id, BY = run.actor }, script = function() log.info("stage " .. i .. " of #" .. run.number) end } end
       return made end }"""
     run = system.finish(system.submit("made", lua, n=3))
     assert [stage["name"] for stage in run["stages"]] == ["s1", "s2", "s3"]
-    assert system.lines(run["id"]) == ["stage 1", "stage 2", "stage 3"]
+    assert system.lines(run["id"]) == [f"stage {i} of #1" for i in (1, 2, 3)]
 
 
 def test_flower_lists_the_tasks_of_a_run_on_the_runners_own_queue(system):

@@ -165,7 +165,7 @@ def test_a_home_or_the_root_on_the_path_shows_nothing_but_programs(opened, shell
 
 def test_what_cannot_be_seen_is_told(tools, home):
     lost = dict(tools(home / "nothing", Path("relative")).lost)
-    assert lost == {str(home / "nothing"): "is no folder", "relative": "is no absolute path"}
+    assert lost == {str(home / "nothing"): "is no folder that this user may enter", "relative": "is no absolute path"}
 
 
 def test_the_same_path_is_found_again_quickly(tools):

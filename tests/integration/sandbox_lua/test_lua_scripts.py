@@ -72,6 +72,17 @@ def test_what_was_said_before_an_error_is_heard_first(run_stage, heard):
     assert heard.lines == list(range(1, 3001))
 
 
+def test_lines_said_fast_and_slow_are_heard_once_and_in_order(run_stage, heard):
+    """The hook that sends them in time comes between any two instructions, while they are sent or added too."""
+    body = """
+      for i = 1, 60000 do
+        log.info(i)
+        for j = 1, i % 97 do end
+      end"""
+    assert run_stage(body, cpu_s=20) is None
+    assert heard.lines == list(range(1, 60001))
+
+
 def test_a_refusal_of_something_said_fails_the_script_at_last(run_stage):
     assert run_stage('log.info("refuse")').message == "log.info: refused"
     assert run_stage('log.info("refuse") pcall(env.get, "x")') is None

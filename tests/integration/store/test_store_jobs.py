@@ -69,7 +69,7 @@ def test_a_lease_belongs_to_epoch_and_session(store, a_run, a_runner):
         late = next(lease for lease in tx.leases.late(-1.0) if lease.job_id == job.id)
         assert late.age_s >= 0
         assert not late.helped
-        tx.leases.note_help(job.id, job.epoch)
+        tx.leases.note_help(job.id, job.epoch, 5.0)
         assert next(lease for lease in tx.leases.late(-1.0) if lease.job_id == job.id).helped
 
 

@@ -314,8 +314,11 @@ class _Leases(_Of):
             if self.w.jobs[job].is_held_in(epoch) and (self.w.now - at).total_seconds() > older_than_s
         ]
 
-    def note_help(self, job: JobId, epoch: Epoch) -> None:
-        self.w.leases[job] = (*self.w.leases[job][:3], True)
+    def note_help(self, job: JobId, epoch: Epoch, age_s: float) -> None:
+        held_in, session, at, helped = self.w.leases[job]
+        if not helped and held_in == epoch:
+            at = max(at, self.w.now - timedelta(seconds=age_s))
+        self.w.leases[job] = (held_in, session, at, True)
 
 
 class _Runners(_Of):
