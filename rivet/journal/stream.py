@@ -10,8 +10,8 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId
 from rivet.redis_link import cancel_key, connect
 
-MAX_STREAM = 20_000
-"""Entries after which writers wait: control lags, and the spool is the place to wait in."""
+MAX_WAITING = 256
+"""Entries of a stream beyond which log writers wait: at 128 KiB a chunk, Redis holds 32 MiB of it."""
 
 
 def stream_of(runner: str) -> str:
@@ -43,6 +43,13 @@ class StreamWriter:
             return int(pipe.execute()[-1])
         except redis.RedisError as error:
             raise Unavailable(f"Redis took no journal records: {error}") from error
+
+    def length(self) -> int:
+        """How many entries control has not taken in."""
+        try:
+            return int(self._redis.xlen(self._stream))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not tell the length of the journal: {error}") from error
 
     def expected(self, keys: Iterable[tuple[JobId, Epoch]]) -> dict[tuple[JobId, Epoch], int]:
         """For each journal the seq that control waits for; what it has said nothing of is absent."""

@@ -1,5 +1,6 @@
 """A job's journal as its supervisor writes it: numbered, spooled first, then sent."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.record import Record, RecordType
 from rivet.journal.spool import Spool
-from rivet.journal.stream import MAX_STREAM, StreamWriter
+from rivet.journal.stream import MAX_WAITING, StreamWriter
 
-PATIENCE_S = 5.0
+PATIENCE_S = 1.0
+LOOK_S = 0.01
 
 
 def now_text() -> str:
@@ -55,8 +57,8 @@ class Journal:
             if sync:
                 self._spool.sync()
             waiting = self._send(packed)
-        if waiting > MAX_STREAM and type is RecordType.LOG:
-            self._wait()
+        if waiting > MAX_WAITING and type is RecordType.LOG:
+            self._let_control_come_on()
         return seq
 
     def _send(self, packed: bytes) -> int:
@@ -68,9 +70,15 @@ class Journal:
             self._sends = False
             return 0
 
-    def _wait(self) -> None:
-        """Control lags: slow the stage down, for a bounded while."""
-        time.sleep(PATIENCE_S / 100)
+    def _let_control_come_on(self) -> None:
+        """Slow the stage down while control lags: what it says next is not read meanwhile.
+
+        Bounded, so that a stage can be stopped though control is away: then one chunk a while goes on.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        with contextlib.suppress(Unavailable):
+            while self._stream.length() > MAX_WAITING and time.monotonic() < deadline:
+                time.sleep(LOOK_S)
 
     @property
     def last_seq(self) -> int:

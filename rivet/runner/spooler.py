@@ -38,7 +38,9 @@ class _Progress:
 
 @dataclass
 class Spooler:
-    """`publish_again` publishes the rest of a job's chain, or raises Unavailable; `drain` tells the runner to finish and end."""
+    """`publish_again` publishes the rest of a job's chain, or raises Unavailable; `drain` tells the runner to
+    finish and end.
+    """
 
     runner: str
     session: SessionId

@@ -8,6 +8,7 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.record import RecordType, unpack
 from rivet.journal.spool import Spool, read_spool
+from rivet.journal.stream import MAX_WAITING
 from rivet.runner.journal import Journal
 from rivet.runner.log_writer import LogWriter
 
@@ -20,12 +21,17 @@ class Stream:
     def __init__(self) -> None:
         self.taken = []
         self.away = False
+        self.lag, self.looks = 0, 0
 
     def send(self, packed):
         if self.away:
             raise Unavailable("away")
         self.taken += [unpack(one) for one in packed]
-        return len(self.taken)
+        return self.length()
+
+    def length(self):
+        self.looks += 1
+        return self.lag - self.looks
 
 
 @pytest.fixture
@@ -71,6 +77,14 @@ def test_once_redis_did_not_take_a_record_the_spooler_carries_the_rest(tmp_path,
     journal.record(RecordType.SUMMARY)
     assert [record.seq for record in stream.taken] == [1]
     assert seqs(tmp_path / "spool") == [1, 2, 3]
+
+
+def test_a_log_writer_waits_while_control_lags_and_nothing_else_does(journal, stream):
+    stream.lag = MAX_WAITING + 4
+    journal.record(RecordType.SUMMARY)
+    assert stream.looks == 1
+    journal.record(RecordType.LOG, data={"count": 1})
+    assert stream.lag - stream.looks <= MAX_WAITING
 
 
 def test_output_is_cut_into_lines_whatever_the_reads_were(journal, stream):
