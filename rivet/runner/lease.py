@@ -11,6 +11,7 @@ from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.errors import Unavailable
 from rivet.domain.order import Order
 from rivet.journal.stream import StreamWriter
+from rivet.runner.room import RoomLost
 
 LOOK_S = 0.25
 
@@ -40,10 +41,12 @@ class LeaseKeeper:
         self._reason: str | None = None
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="cancel-watch", daemon=True)
+        self._keeper = threading.Thread(target=self._keep_time, name="time-keeper", daemon=True)
 
     def __enter__(self) -> Self:
         self._renewer.start()
         self._watcher.start()
+        self._keeper.start()
         return self
 
     def __exit__(
@@ -78,8 +81,8 @@ class LeaseKeeper:
                 pass  # Nobody is judged while no API answers; the next beat tries again.
             self._over.wait(self._beat_s)
 
-    def _watch(self) -> None:
-        """The room is pinged here: it must live on while an API that is away keeps `_renew` waiting."""
+    def _keep_time(self) -> None:
+        """Waits for nobody: the room lives on, and the deadline holds, while API and Redis are away."""
         pinged = 0.0
         while not self._over.wait(LOOK_S):
             now = time.monotonic()
@@ -87,8 +90,11 @@ class LeaseKeeper:
                 self._stop("timed_out")
             if now - pinged > self._beat_s / 2:
                 pinged = now
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, RoomLost):
                     self._each_beat()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_S):
             if self._reason is None:
                 with contextlib.suppress(Unavailable):
                     if self._stream.is_cancelled(self._order.job):

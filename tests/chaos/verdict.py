@@ -148,7 +148,8 @@ class Judge:
         if [event.type for event in events].count("end") != 1 or events[-1].type != "end":
             self._lost(f"its events end with {[event.type for event in events][-3:]}")
             return
-        lines = sum(len(event.data["lines"]) for event in events if event.type == "log")
+        on_time = [event for event in events if event.type == "log" and not event.data.get("late")]
+        lines = sum(len(event.data["lines"]) for event in on_time)
         if events[-1].data["lines"] != lines or self.run["lines"] != lines:
             self._lost(
                 f"`end` says {events[-1].data['lines']} lines, the run {self.run['lines']}, the events have {lines}"

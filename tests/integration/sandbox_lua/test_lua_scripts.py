@@ -72,15 +72,15 @@ def test_what_was_said_before_an_error_is_heard_first(run_stage, heard):
     assert heard.lines == list(range(1, 3001))
 
 
-def test_lines_said_fast_and_slow_are_heard_once_and_in_order(run_stage, heard):
-    """The hook that sends them in time comes between any two instructions, while they are sent or added too."""
+def test_what_is_just_being_said_is_neither_doubled_nor_lost_by_the_hook_that_sends_it_in_time(run_stage, heard):
+    """The hook comes every 10 000 instructions of a thread: here at each place of saying something."""
     body = """
-      for i = 1, 60000 do
-        log.info(i)
-        for j = 1, i % 97 do end
+      for filler = 9500, 10000 do
+        for i = 1, 1200000 do end
+        coroutine.wrap(function() for i = 1, filler do end log.info(filler) end)()
       end"""
-    assert run_stage(body, cpu_s=20) is None
-    assert heard.lines == list(range(1, 60001))
+    assert run_stage(body, cpu_s=60, wall_s=60) is None
+    assert heard.lines == list(range(9500, 10001))
 
 
 def test_a_refusal_of_something_said_fails_the_script_at_last(run_stage):
