@@ -3,6 +3,7 @@
 #   make demo     install, start the whole system, run an example pipeline, stop again
 #   make test     the whole test suite
 #   make lint     ruff, mypy, layers
+#   make chaos    rounds of killing parts of a real system: ROUNDS=N SEED=S
 #   make bench    the measurements of benchmarks/
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench lock clean needs
+.PHONY: help install demo test lint chaos bench lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +60,11 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+ROUNDS := 20
+SEED :=
+chaos: install
+	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 bench: install
 	@$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rivet.api.auth import needs_runner, ticket_for
 from rivet.api.desk import the_token, the_web
 from rivet.domain.errors import Fenced
-from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.engine.beat_runner import beat_runner
 from rivet.engine.claim_job import claim_job
 from rivet.engine.register_runner import Registration, register_runner
@@ -53,6 +53,8 @@ class Claiming(Asked):
 
 class Renewing(Asked):
     epoch: int = Field(ge=1, le=_MOST)
+    stage: str | None = Field(default=None, max_length=200)
+    attempt: int | None = Field(default=None, ge=1, le=_MOST)
 
 
 @runner_protocol.post("/register")
@@ -125,7 +127,10 @@ def lease(job: str, json_data: Renewing) -> Any:
     ticket = ticket_for(_job(job))
     answer = LeaseAnswer("fenced", 0)
     if ticket.epoch == json_data.epoch:
-        answer = renew_lease(ticket.job, ticket.epoch, ticket.session, store=the_web().store)
+        begun = None
+        if json_data.stage is not None and json_data.attempt is not None:
+            begun = (StageKey(json_data.stage), json_data.attempt)
+        answer = renew_lease(ticket.job, ticket.epoch, ticket.session, begun, store=the_web().store)
     return jsonify(state=answer.state, ingested_seq=answer.ingested_seq)
 
 

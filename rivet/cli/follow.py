@@ -58,7 +58,7 @@ class Follower:
         """Only what a person waits for: a stage begins, a stage ends, a job is lost and begun again."""
         if self.quiet:
             return
-        status, reason = str(data.get("status", "")), _because(data)
+        status, reason = str(data.get("status", "")), because(data)
         if "stage" in data:
             stage, attempt = str(data["stage"]), int(data.get("attempt") or 1)
             if status == "running":
@@ -83,8 +83,12 @@ class Follower:
         return harmless(self.names.get(stage, stage))
 
 
-def _because(data: Mapping[str, Any]) -> str:
-    return f" ({data['reason']})" if data.get("reason") else ""
+def because(data: Mapping[str, Any]) -> str:
+    """Why a thing stands as it does, in brackets: the reason, and by whom a run was cancelled."""
+    if not data.get("reason"):
+        return ""
+    by = data.get("cancelled_by") if data["reason"] == "cancelled_by" else None
+    return f" ({data['reason']} {harmless(str(by))})" if by else f" ({data['reason']})"
 
 
 def stage_names(run: Mapping[str, Any]) -> dict[str, str]:
@@ -117,7 +121,7 @@ def conclude(run: Mapping[str, Any], name: str, *, quiet: bool) -> None:
     """How the run ended: each stage with its time, what went wrong, where to look next."""
     status = str(run.get("status", ""))
     took = duration(run.get("started_at"), run.get("ended_at"))
-    reason = _because(run)
+    reason = because(run)
     if quiet:
         click.echo(f"{name} {status}")
         return

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.follow import Follower, errors_of, follow_to_the_end, stage_lines, stage_names
+from rivet.cli.follow import Follower, because, errors_of, follow_to_the_end, stage_lines, stage_names
 from rivet.cli.options import json_option, project_option
 from rivet.cli.server import server
 from rivet.cli.show import paint, state, table
@@ -152,7 +152,6 @@ def run_name(run: Mapping[str, Any]) -> str:
 
 def described(run: Mapping[str, Any]) -> list[str]:
     """A run for people, line by line."""
-    reason = f" ({run['reason']})" if run.get("reason") else ""
     since_when = (
         f" since {since(run['waiting_since']).removesuffix(' ago')}" if run.get("waiting_since") else ""
     )
@@ -167,12 +166,24 @@ def described(run: Mapping[str, Any]) -> list[str]:
         ("isolation", str(run.get("isolation") or "")),
         ("inputs", ", ".join(f"{name}={value}" for name, value in (run.get("inputs") or {}).items())),
     ]
-    lines = [f"{state(str(run['status']))} {paint(run_name(run), bold=True)}{reason}{since_when}"]
+    lines = [f"{state(str(run['status']))} {paint(run_name(run), bold=True)}{because(run)}{since_when}"]
     lines += [f"  {name:<10} {harmless(value)}" for name, value in rows if value]
     lines += ["", *stage_lines(run)]
     if errors := errors_of(run):
         lines += ["", *errors]
+    if run.get("reason") == "no_runner":
+        lines += ["", *_way_out(run)]
     return lines
+
+
+def _way_out(run: Mapping[str, Any]) -> list[str]:
+    """The commands that start a runner for what waits for one."""
+    queues = dict.fromkeys(str(stage["queue"]) for stage in run["stages"] if stage["reason"] == "no_runner")
+    return [
+        f'No runner serves the queue "{queue}". Start one: rivet runner start --queue {queue}'
+        f"   (its token: rivet runner token --queue {queue})"
+        for queue in queues
+    ]
 
 
 def _stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:

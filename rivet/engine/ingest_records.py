@@ -8,8 +8,9 @@ from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import MAX_EPOCHS, Job
 from rivet.domain.record import Record, RecordType
-from rivet.domain.stage import Attempt, Stage
+from rivet.domain.stage import Stage
 from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
+from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.ports import Store, Tx
 
 JobEpoch = tuple[JobId, Epoch]
@@ -112,7 +113,7 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
                 stage, StageStatus.CANCELLED if cancelled else StageStatus.SKIPPED, reason=reason
             )
         case RecordType.ATTEMPT_STARTED if stage is not None:
-            _start(record, job, stage, tx)
+            begin_attempt(job, stage, _number(record), tx)
         case RecordType.ATTEMPT_ENDED if stage is not None:
             _end(record, job, stage, tx)
         case RecordType.JOB_CLAIMED | RecordType.SUMMARY:
@@ -125,22 +126,6 @@ def _number(record: Record) -> int:
     if record.attempt is None:
         raise ValueError("a record of an attempt has no number of it")
     return record.attempt
-
-
-def _start(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
-    tx.stages.start_attempt(
-        Attempt(
-            stage_id=stage.id,
-            number=_number(record),
-            job_id=job.id,
-            epoch=job.epoch,
-            status=AttemptStatus.RUNNING,
-            reason=None,
-            runner=job.runner or "",
-            started_at=tx.now(),
-        )
-    )
-    tx.stages.move(stage, StageStatus.RUNNING)
 
 
 def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:

@@ -223,7 +223,7 @@ class Leases(Protocol):
         """Of jobs that run in the lease's epoch, oldest first."""
 
     def note_help(self, job: JobId, epoch: Epoch, age_s: float) -> None:
-        """Its runner was asked to publish again; the first time that makes the lease no older than `age_s`."""
+        """Its runner was asked to publish again; by the first asking the lease is `age_s` old at most."""
 
 
 class Runners(Protocol):

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from rivet.domain.ids import Epoch, JobId, SessionId
-from rivet.domain.states import RunStatus
-from rivet.engine.ports import Store
+from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.states import RunStatus, StageStatus
+from rivet.engine.begin_attempt import begin_attempt
+from rivet.engine.ports import Store, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,37 @@ class LeaseAnswer:
     ingested_seq: int
 
 
-def renew_lease(job_id: JobId, epoch: Epoch, session: SessionId, *, store: Store) -> LeaseAnswer:
-    """The holder says that it is at work."""
+def renew_lease(
+    job_id: JobId,
+    epoch: Epoch,
+    session: SessionId,
+    begun: tuple[StageKey, int] | None = None,
+    *,
+    store: Store,
+) -> LeaseAnswer:
+    """The holder says that it is at work, and which attempt it has `begun`: a stage's key and a number.
+
+    That an attempt has begun must be known before it does anything that must not happen twice, also where
+    the journal is slow: a job in which nothing has begun is begun again whatever its `on_lost` says.
+    """
     with store.begin() as tx:
+        if begun is not None:
+            _note_begun(job_id, epoch, session, begun, tx)
         job = tx.jobs.get(job_id)
         if job is None or not job.is_held_in(epoch) or not tx.leases.renew(job_id, epoch, session):
             return LeaseAnswer("fenced", 0)
         run = tx.runs.get(job.run_id)
         cancelled = run is None or run.status is RunStatus.CANCELLING or run.is_finished
         return LeaseAnswer("cancelled" if cancelled else "ok", job.ingested_seq)
+
+
+def _note_begun(
+    job_id: JobId, epoch: Epoch, session: SessionId, begun: tuple[StageKey, int], tx: Tx
+) -> None:
+    job = tx.jobs.lock(job_id)
+    if job is None or not job.is_held_in(epoch) or job.session != session:
+        return
+    key, number = begun
+    for stage in tx.stages.of_job(job_id):
+        if stage.key == key and stage.status is StageStatus.PENDING and stage.attempts == number - 1:
+            begin_attempt(job, stage, number, tx)

@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,11 @@ from typing import Any
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import Order
 from rivet.runner import holder
+
+
+def now_s() -> float:
+    """Seconds since the machine's start, alike in all processes, and counted on while one of them sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Busy(Exception):
@@ -60,6 +67,18 @@ class JobFolder:
     def claimed_at(self, epoch: Epoch) -> float:
         """When the order came, in seconds since 1970."""
         return self._order(epoch).stat().st_mtime
+
+    def note_lease(self, epoch: Epoch, at: float) -> None:
+        """Control has said that the job is ours; it was asked at `at`, as `now_s` tells the time."""
+        with contextlib.suppress(OSError):
+            (self.path / f"lease.{epoch}").write_text(repr(at))
+
+    def lease_age_s(self, epoch: Epoch) -> float:
+        """How long ago control was asked when it said so last; endless where that is not known."""
+        try:
+            return now_s() - float((self.path / f"lease.{epoch}").read_text())
+        except (OSError, ValueError):
+            return math.inf
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:

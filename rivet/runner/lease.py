@@ -5,15 +5,20 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.errors import Unavailable
+from rivet.domain.ids import StageKey
 from rivet.domain.order import Order
-from rivet.journal.stream import StreamWriter
+from rivet.runner.desk import Desk
+from rivet.runner.folder import JobFolder, now_s
 from rivet.runner.room import RoomLost
 
 LOOK_S = 0.25
+RETRY_S = 0.5
+FRESH = 0.75
+"""The part of a lease for which control's word that the job is ours is good enough to begin something."""
 
 
 class LeaseKeeper:
@@ -26,27 +31,31 @@ class LeaseKeeper:
     def __init__(
         self,
         order: Order,
-        client: Client,
-        stream: StreamWriter,
-        lease_s: float,
+        stage: StageKey,
+        attempt: int,
+        desk: Desk,
+        folder: JobFolder,
         deadline: float,
         *,
         each_beat: Callable[[], None],
         on_stop: Callable[[str], None],
     ) -> None:
-        self._order, self._client, self._stream = order, client, stream
-        self._beat_s, self._deadline = lease_s / 4, deadline
+        self._order, self._desk, self._folder = order, desk, folder
+        self._begun: dict[str, Any] = {"stage": stage, "attempt": attempt}
+        self._beat_s, self._deadline = desk.lease_s / 4, deadline
         self._each_beat, self._on_stop = each_beat, on_stop
         self._over = threading.Event()
+        self._heard = threading.Condition()
+        self._confirmed_at: float | None = None
         self._reason: str | None = None
-        self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
-        self._watcher = threading.Thread(target=self._watch, name="cancel-watch", daemon=True)
-        self._keeper = threading.Thread(target=self._keep_time, name="time-keeper", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._renew, "lease"), (self._watch, "cancel"), (self._keep_time, "time"))
+        ]
 
     def __enter__(self) -> Self:
-        self._renewer.start()
-        self._watcher.start()
-        self._keeper.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -57,29 +66,39 @@ class LeaseKeeper:
     def stopped(self) -> str | None:
         return self._reason
 
+    def assure(self) -> None:
+        """Wait until control knows that this attempt has begun, and has lately said that the job is ours.
+
+        Called before what must not happen twice. Whoever was frozen, or cut off, may have been judged lost
+        meanwhile. Returns as soon as the stage is to stop.
+        """
+        with self._heard:
+            self._heard.wait_for(lambda: self._reason is not None or self._is_fresh())
+
+    def _is_fresh(self) -> bool:
+        at = self._confirmed_at
+        return at is not None and now_s() - at < self._desk.lease_s * FRESH
+
     def _stop(self, reason: str) -> None:
         if self._reason is None and not self._over.is_set():
             self._reason = reason
+            with self._heard:
+                self._heard.notify_all()
             self._on_stop(reason)
 
     def _renew(self) -> None:
-        path = f"/runner/jobs/{self._order.job}/lease"
         while not self._over.is_set():
-            try:
-                answer = self._client.call(
-                    "POST",
-                    path,
-                    {"epoch": self._order.epoch},
-                    headers={"Authorization": f"Bearer {self._order.ticket}"},
-                )
-                if answer["state"] != "ok":
-                    self._stop(answer["state"])
-            except ApiProblem as problem:
-                if problem.status in (401, 403, 409):
-                    self._stop("fenced")
-            except ApiUnreachable:
-                pass  # Nobody is judged while no API answers; the next beat tries again.
-            self._over.wait(self._beat_s)
+            asked_at = now_s()
+            state = _asked(self._order, self._desk.client, self._begun)
+            if state == "ok":
+                self._folder.note_lease(self._order.epoch, asked_at)
+                self._begun = {}
+                with self._heard:
+                    self._confirmed_at = asked_at
+                    self._heard.notify_all()
+            elif state is not None:
+                self._stop(state)
+            self._over.wait(self._beat_s if state is not None else min(self._beat_s, RETRY_S))
 
     def _keep_time(self) -> None:
         """Waits for nobody: the room lives on, and the deadline holds, while API and Redis are away."""
@@ -97,5 +116,39 @@ class LeaseKeeper:
         while not self._over.wait(LOOK_S):
             if self._reason is None:
                 with contextlib.suppress(Unavailable):
-                    if self._stream.is_cancelled(self._order.job):
+                    if self._desk.stream.is_cancelled(self._order.job):
                         self._stop("cancelled")
+
+
+def is_still_ours(order: Order, folder: JobFolder, desk: Desk) -> bool:
+    """Before something begins: is the job this runner's in this epoch?
+
+    Asks only where control's last word on it is not fresh, as after a process that slept; then it waits for
+    as long as the API is away.
+    """
+    while folder.lease_age_s(order.epoch) >= desk.lease_s * FRESH:
+        asked_at = now_s()
+        state = _asked(order, desk.client, {})
+        if state == "fenced":
+            return False
+        if state is not None:
+            folder.note_lease(order.epoch, asked_at)
+            break
+        time.sleep(RETRY_S)
+    return True
+
+
+def _asked(order: Order, client: Client, begun: dict[str, Any]) -> str | None:
+    """Renew: `ok`, `cancelled` or `fenced`; None where there was no answer: nobody is judged for that."""
+    try:
+        answer = client.call(
+            "POST",
+            f"/runner/jobs/{order.job}/lease",
+            {"epoch": order.epoch, **begun},
+            headers={"Authorization": f"Bearer {order.ticket}"},
+        )
+    except ApiProblem as problem:
+        return "fenced" if problem.status in (401, 403, 409) else None
+    except ApiUnreachable:
+        return None
+    return str(answer["state"])

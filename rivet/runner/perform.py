@@ -63,7 +63,7 @@ def perform(
     with LogWriter(journal, stage.key, number, MAX_LOG_BYTES) as log:
         outcome = attempt.run(log)
         if outcome.error is not None:
-            log.say("error", str(outcome.error["message"]), stream="rivet")
+            log.say("error", _with_place(outcome.error), stream="rivet")
     if outcome.status is not None:
         journal.record(
             RecordType.ATTEMPT_ENDED,
@@ -105,16 +105,17 @@ class _Attempt:
     def run(self, log: LogWriter) -> Outcome:
         lease = LeaseKeeper(
             self._order,
-            self._desk.client,
-            self._desk.stream,
-            self._desk.lease_s,
+            self._stage.key,
+            self._number,
+            self._desk,
+            self._folder,
             monotonic_deadline(self._seconds),
             each_beat=self._ping,
             on_stop=self._on_stop,
         )
         calls = StageCalls(
             self._order, self._stage, self._number, self._desk, self._folder, self._journal, log,
-            lease.stopped, self._outputs,
+            lease.stopped, lease.assure, self._outputs,
         )
         self._calls = calls
         with lease, contextlib.closing(calls):
@@ -195,10 +196,16 @@ class _Attempt:
 
     def _failed(self, error: LuaError) -> Outcome:
         reasons = {"memory": Reason.LIMIT_MEMORY, "cpu": Reason.LIMIT_CPU, "wall": Reason.LIMIT_STAGE_TIME}
-        told = _told(error.told(), error.file, error.line)
+        told = _told(error.message, error.file, error.line)
         if error.kind in ("crash", "protocol"):
             return Outcome(AttemptStatus.ERRORED, None, error=told)
         return Outcome(AttemptStatus.FAILED, reasons.get(error.kind), self._exit_code, told)
+
+
+def _with_place(error: Mapping[str, Any]) -> str:
+    """`file:line: message`, as far as the place is known."""
+    place = [str(error[part]) for part in ("file", "line") if error[part] is not None]
+    return ": ".join([*([":".join(place)] if place else []), str(error["message"])])
 
 
 def _told(message: str, file: str | None = None, line: int | None = None) -> dict[str, Any]:

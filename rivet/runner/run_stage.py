@@ -18,6 +18,7 @@ from rivet.journal.spool import Spool
 from rivet.runner.desk import Desk
 from rivet.runner.folder import Busy, JobFolder
 from rivet.runner.journal import Journal
+from rivet.runner.lease import is_still_ours
 from rivet.runner.perform import Outcome, perform
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ class _Work:
         for mark in marks:
             outputs.update(mark.get("outputs", {}))
         number = self.stage.next_attempt
+        if not is_still_ours(self.order, self.folder, self.desk):
+            return Outcome(None)
         self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
         journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
         left = self.order.timeout_left_s - (time.time() - self.folder.claimed_at(self.order.epoch))

@@ -114,7 +114,7 @@ class Spooler:
             return False
         if stood_still and progress.seq >= expected:
             self._send(path, progress, expected)
-        elif progress.seq < expected and not folder.is_held() and time.time() - folder.claimed_at(key[1]) > KEPT_S:
+        elif progress.seq < expected and not folder.is_held() and _age_s(folder, key[1]) > KEPT_S:
             self._let_go(key, folder)
         return progress.seq >= expected or progress.done_seq is not None
 
@@ -193,3 +193,6 @@ class Spooler:
             self.publish_again(job, epoch)
             self._to_publish.discard((job, epoch))
 
+
+def _age_s(folder: JobFolder, epoch: Epoch) -> float:
+    return time.time() - folder.claimed_at(epoch)

@@ -41,11 +41,12 @@ class StageCalls:
         journal: Journal,
         log: LogWriter,
         stopped: Callable[[], str | None],
+        assure: Callable[[], None],
         outputs: Mapping[str, Any],
     ) -> None:
         self._order, self._stage, self._attempt = order, stage, attempt
         self._desk, self._folder, self._journal, self._log = desk, folder, journal, log
-        self._stopped = stopped
+        self._stopped, self._assure = stopped, assure
         self._room: Room | None = None
         self._guard = threading.Lock()
         self.in_process = False
@@ -95,6 +96,8 @@ class StageCalls:
         self.in_process = True
         room = self._opened()
         try:
+            self._assure()
+            self._go_on()
             ended = room.run(
                 list(argv),
                 env=self._process_env(env),

@@ -8,7 +8,7 @@ from rivet.domain.ids import Epoch, JobId
 from rivet.domain.order import PROTOCOL, Order
 from rivet.domain.states import FINISHED_STAGE, StageStatus
 from rivet.runner.desk import Desk, PublishChain
-from rivet.runner.folder import Busy, JobFolder, remove_tree
+from rivet.runner.folder import Busy, JobFolder, now_s, remove_tree
 from rivet.runner.room import prepare_workspace
 
 _log = logging.getLogger(__name__)
@@ -18,12 +18,14 @@ RETRY_S = (0.2, 0.5, 1.0, 2.0)
 
 def take_job(job: JobId, epoch: Epoch, desk: Desk) -> bool:
     """False where the job is not this runner's to do. Waits for as long as the API is away."""
-    order = _claimed(job, epoch, desk)
-    if order is None:
+    claimed = _claimed(job, epoch, desk)
+    if claimed is None:
         return False
+    order, asked_at = claimed
     folder = desk.folder(job)
     if not _laid_out(order, folder, desk):
         return False
+    folder.note_lease(epoch, asked_at)
     folder.note_busy()
     try:
         publish_rest(order, folder, desk.publish_chain)
@@ -45,12 +47,14 @@ def publish_rest(order: Order, folder: JobFolder, publish_chain: PublishChain) -
         publish_chain(order.job, order.epoch, rest, f"{order.pipeline}#{order.number}")
 
 
-def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> Order | None:
+def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None:
+    """The order, and when it was asked for."""
     body = {"session": str(desk.session), "epoch": epoch, "protocol": PROTOCOL}
     tries = 0
     while True:
+        asked_at = now_s()
         try:
-            return Order.read(desk.client.call("POST", f"/runner/jobs/{job}/claim", body))
+            return Order.read(desk.client.call("POST", f"/runner/jobs/{job}/claim", body)), asked_at
         except ApiProblem as problem:
             if problem.status < 500 and problem.status != 429:
                 _log.info("job %s in epoch %s is not for this runner: %s", job, epoch, problem.detail)

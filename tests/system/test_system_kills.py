@@ -101,6 +101,8 @@ def test_a_restart_whose_workspace_is_gone_with_its_runner_is_errored(fragile):
         process.suspend()
     run = fragile.finish(run_id, within_s=40)
     assert (run["status"], run["reason"]) == ("errored", "workspace_lost")
+    for process in [runner, *runner.children()]:
+        process.resume()
 
 
 def test_a_killed_runner_leaves_nothing_running_and_ends_the_run(fragile):

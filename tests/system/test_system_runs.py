@@ -313,3 +313,13 @@ def test_a_plain_celery_worker_is_a_runner(make_home, system):
         worker.wait(20)
     assert {stage["runner"] for run in on_gpu for stage in run["stages"]} == {"gpu-runner"}
     assert all(stage["runner"] != "gpu-runner" for run in elsewhere for stage in run["stages"])
+
+
+def test_a_run_that_no_runner_serves_says_so_and_how_to_start_one(system):
+    run_id = system.submit("lonely", one("", "Lonely", 'queue = "nobody",'))
+    run = system.when(run_id, lambda run: run["reason"] == "no_runner", within_s=15)
+    assert run["waiting_since"] is not None
+    shown = system.cli("runs", "show", "lonely#1").stdout
+    assert "rivet runner start --queue nobody" in shown
+    system.cli("runs", "cancel", "lonely#1")
+    assert "cancelled_by local admin" in system.cli("runs", "show", "lonely#1").stdout

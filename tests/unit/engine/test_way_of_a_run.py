@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rivet.domain.errors import Fenced, NotFound
-from rivet.domain.ids import Epoch, RunId, SessionId
+from rivet.domain.ids import Epoch, RunId, SessionId, StageKey
 from rivet.domain.job import MAX_EPOCHS
 from rivet.domain.record import RecordType
 from rivet.domain.states import JobStatus, OnLost, RunnerStatus, RunStatus
@@ -189,6 +189,38 @@ def test_the_lease_tells_of_cancellation_and_of_being_fenced(running):
     assert renew_lease(job.id, job.epoch, job.session, store=system.store).state == "cancelled"
     stranger = SessionId(system.store.world.uuid())
     assert renew_lease(job.id, job.epoch, stranger, store=system.store).state == "fenced"
+
+
+def test_an_attempt_that_only_the_lease_tells_of_has_begun(running):
+    """The journal may be slow, or gone with its runner: a deployment must not happen twice for that."""
+    system = running("one", "two")
+    job = system.store.job()
+    renew_lease(job.id, job.epoch, job.session, (StageKey("one"), 1), store=system.store)
+    system.store.pass_time(LEASE_S + 1)
+    assert judge(system) == 1
+    assert (system.store.run().status, system.store.run().reason) == (RunStatus.ERRORED, "runner_lost")
+    assert [a.status for a in system.store.world.attempts.values()] == ["lost"]
+
+
+def test_an_attempt_that_lease_and_journal_tell_of_has_begun_once(running):
+    system = running("one")
+    job = system.store.job()
+    for _ in range(2):
+        renew_lease(job.id, job.epoch, job.session, (StageKey("one"), 1), store=system.store)
+    system.perform("one")
+    renew_lease(job.id, job.epoch, job.session, (StageKey("one"), 1), store=system.store)
+    system.done()
+    settle(system)
+    assert system.store.run().status is RunStatus.PASSED
+    assert [a.status for a in system.store.world.attempts.values()] == ["passed"]
+
+
+def test_who_does_not_hold_the_job_begins_nothing_by_its_lease(running):
+    system = running("one")
+    job = system.store.job()
+    stranger = SessionId(system.store.world.uuid())
+    renew_lease(job.id, job.epoch, stranger, (StageKey("one"), 1), store=system.store)
+    assert system.store.stage_states() == ["pending"]
 
 
 def test_a_lost_runner_ends_its_begun_job_errored_by_default(running):

@@ -1,0 +1,99 @@
+"""What the spooler says of its runner while Redis is away."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from rivet.domain.errors import Unavailable
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.runner.folder import JobFolder
+from rivet.runner.spooler import Spooler
+
+
+@dataclass
+class Api:
+    """Hears heartbeats, and asks for a job to be published again."""
+
+    again: list[tuple[JobId, int]] = field(default_factory=list)
+    beats: list[dict[str, Any]] = field(default_factory=list)
+
+    def call(self, _method: str, _path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        self.beats.append(body)
+        return {"drain": False, "publish_again": [{"job": str(job), "epoch": epoch} for job, epoch in self.again]}
+
+
+@dataclass
+class Stream:
+    """Redis as the spooler sees it; `away` is how it does not answer."""
+
+    away: bool = False
+    ahead: int = 1
+
+    def expected(self, keys: Any) -> dict[Any, int]:
+        self._answer()
+        return dict.fromkeys(keys, self.ahead)
+
+    def waiting(self, _queue: str) -> int:
+        self._answer()
+        return 3
+
+    def send(self, _packed: Any) -> int:
+        self._answer()
+        return 0
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("Redis is away")
+
+
+@pytest.fixture
+def job(tmp_path) -> JobId:
+    made = JobId(uuid4())
+    folder = JobFolder(tmp_path, made)
+    folder.path.mkdir()
+    (folder.path / "order.1.json").write_text(json.dumps({}))
+    return made
+
+
+def spooler(tmp_path, api: Api, stream: Stream, publish_again: Any = lambda *_: None) -> Spooler:
+    return Spooler(
+        runner="runner", session=SessionId(uuid4()), jobs=tmp_path, slots=2, lease_s=0.0, client=api,
+        stream=stream, publish_again=publish_again, drain=lambda: None,
+    )
+
+
+def test_a_runner_whose_redis_is_away_lives_holds_what_it_has_and_takes_nothing(tmp_path, job):
+    api = Api()
+    spooler(tmp_path, api, Stream(away=True)).look()
+    assert api.beats[0]["holds"] == [str(job)]
+    assert (api.beats[0]["free_slots"], api.beats[0]["own_queue"]) == (0, 0)
+
+
+def test_a_job_whose_journal_is_in_is_not_held(tmp_path, job):
+    api = Api()
+    spooler(tmp_path, api, Stream()).look()
+    assert api.beats[0]["holds"] == []
+    assert (api.beats[0]["free_slots"], api.beats[0]["own_queue"]) == (2, 3)
+
+
+def test_what_cannot_be_published_again_is_held_and_tried_until_it_is(tmp_path, job):
+    api = Api(again=[(job, 1)])
+    tried: list[tuple[JobId, Epoch]] = []
+
+    def publish_again(which: JobId, epoch: Epoch) -> None:
+        tried.append((which, epoch))
+        if len(tried) < 3:
+            raise Unavailable("the broker took no chain")
+
+    of_runner = spooler(tmp_path, api, Stream(), publish_again)
+    of_runner.look()
+    api.again = []
+    of_runner.look()
+    assert api.beats[1]["holds"] == [str(job)]
+    of_runner.look()
+    of_runner.look()
+    assert tried == [(job, 1)] * 3
+    assert api.beats[-1]["holds"] == []
