@@ -194,7 +194,9 @@ class Stages(Protocol):
         """In order of `ordinal`."""
 
     def of_run(self, run: RunId) -> Sequence[Stage]: ...
-    def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool: ...
+    def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
+        """From `stage.status`; one that is to begin again (`pending`) has set no outputs."""
+
     def start_attempt(self, attempt: Attempt) -> bool: ...
     def end_attempt(
         self,

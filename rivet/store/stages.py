@@ -3,7 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Text,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageId, StageKey
@@ -74,6 +86,9 @@ _OUTPUTS = (
     .where(OUTPUT.c.run_id == bindparam("run"))
     .order_by(STAGE.c.ordinal)
 )
+_FORGET_OUTPUTS = delete(OUTPUT).where(
+    OUTPUT.c.run_id == bindparam("run"), OUTPUT.c.stage == bindparam("of_stage")
+)
 _NEW_OUTPUT = upsert(OUTPUT)
 _SET_OUTPUT = _NEW_OUTPUT.on_conflict_do_update(
     index_elements=["run_id", "stage", "name"], set_={"value": _NEW_OUTPUT.excluded.value}
@@ -115,6 +130,8 @@ class PostgresStages:
         moved = self._connection.execute(
             _MOVE, {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
         )
+        if to is StageStatus.PENDING:
+            self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
         return moved.rowcount == 1
 
     def start_attempt(self, attempt: Attempt) -> bool:

@@ -8,6 +8,6 @@ from rivet.tasks.kombu_mend import mend_kombu
 ROLE = os.environ.get("RIVET_ROLE", "runner")
 """`runner` (the default: what a plain `celery worker` is), `control`, or another that has no tasks."""
 
-mend_kombu()
 app = worker_app()
+mend_kombu(app.conf.broker_url)
 app.conf.include = {"control": ["rivet.tasks.control"], "runner": ["rivet.tasks.jobs"]}.get(ROLE, [])

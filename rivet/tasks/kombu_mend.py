@@ -2,18 +2,26 @@
 
 Measured: when Redis refuses connections while a message is held, kombu puts held messages back over a
 transport that is closed already, and the worker ends with AttributeError. The messages are still in the
-unacknowledged hash, so there is nothing to put back.
+unacknowledged hash, so there is nothing to put back. Acknowledged later, they are on a channel that has no
+connection any more: that is done over one of our own.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import redis
 from kombu.transport.redis import QoS
 
+from rivet.redis_link import connect
 
-def mend_kombu() -> None:
-    """Wrap the two methods; a second call changes nothing."""
+_log = logging.getLogger(__name__)
+
+
+def mend_kombu(broker_url: str) -> None:
+    """Wrap the two methods; a second call changes nothing but the broker."""
     mended: Any = QoS
+    mended.rivet_broker_url = broker_url
     if not getattr(mended, "mended_by_rivet", False):
         mended.restore_unacked = _restore(mended.restore_unacked)
         mended.ack = _ack(mended.ack)
@@ -35,9 +43,12 @@ def _ack(original: Callable[..., None]) -> Callable[..., None]:
         try:
             original(self, delivery_tag)
         except AttributeError:
-            with self.channel.connection.client.clone() as connection:
-                client = connection.default_channel.client
-                client.zrem(self.unacked_index_key, delivery_tag)
-                client.hdel(self.unacked_key, delivery_tag)
+            try:
+                with connect(self.rivet_broker_url) as client:
+                    client.zrem(self.unacked_index_key, delivery_tag)
+                    client.hdel(self.unacked_key, delivery_tag)
+            except redis.RedisError as away:
+                # It is delivered again when this runner starts, which the marks make harmless.
+                _log.warning("a message stays unacknowledged: %s", away)
 
     return ack

@@ -121,6 +121,17 @@ def test_a_job_has_one_attempt_at_a_time(store, a_run):
         assert tx.stages.live_attempts(planned.job.id) == []
 
 
+def test_a_stage_that_is_to_begin_again_has_set_no_outputs(store, a_run):
+    planned = a_run("build", "test")
+    with store.begin() as tx:
+        tx.stages.set_output(planned.run.id, "build", "image", "kept")
+        tx.stages.set_output(planned.run.id, "test", "image", "of the lost attempt")
+        assert tx.stages.move(planned.stages[1], StageStatus.RUNNING)
+        running = next(stage for stage in tx.stages.of_job(planned.job.id) if stage.key == "test")
+        assert tx.stages.move(running, StageStatus.PENDING)
+        assert tx.stages.outputs(planned.run.id) == {"image": "kept"}
+
+
 def test_a_later_stage_s_output_stands_for_an_earlier_one_s(store, a_run):
     planned = a_run("build", "test")
     with store.begin() as tx:

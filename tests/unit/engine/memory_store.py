@@ -23,6 +23,7 @@ from rivet.domain.states import (
     JobStatus,
     RunnerStatus,
     RunStatus,
+    StageStatus,
 )
 from rivet.engine.ports import Lease, Pipeline, Project, Queued, Token, Version
 
@@ -41,7 +42,7 @@ class World:
     jobs: dict[JobId, Job] = field(default_factory=dict)
     stages: dict[UUID, Stage] = field(default_factory=dict)
     attempts: dict[tuple[UUID, int], Attempt] = field(default_factory=dict)
-    outputs: dict[tuple[RunId, str], Any] = field(default_factory=dict)
+    outputs: dict[tuple[RunId, str, str], Any] = field(default_factory=dict)
     leases: dict[JobId, tuple[Epoch, UUID, datetime, bool]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
     outbox: dict[tuple[JobId, Epoch], tuple[str, str | None]] = field(default_factory=dict)
@@ -262,6 +263,9 @@ class _Stages(_Of):
         if now.status is not stage.status:
             return False
         self.w.stages[stage.id] = replace(now, status=to, reason=reason)
+        if to is StageStatus.PENDING:
+            for key in [key for key in self.w.outputs if key[:2] == (stage.run_id, stage.key)]:
+                del self.w.outputs[key]
         return True
 
     def start_attempt(self, attempt: Attempt) -> bool:
@@ -293,10 +297,10 @@ class _Stages(_Of):
                 if a.job_id == job and a.status is AttemptStatus.RUNNING]
 
     def outputs(self, run: RunId) -> Mapping[str, Any]:
-        return {name: value for (of, name), value in self.w.outputs.items() if of == run}
+        return {name: value for (of, _, name), value in self.w.outputs.items() if of == run}
 
     def set_output(self, run: RunId, stage: Any, name: str, value: Any) -> None:
-        self.w.outputs[run, name] = value
+        self.w.outputs[run, stage, name] = value
 
 
 class _Leases(_Of):

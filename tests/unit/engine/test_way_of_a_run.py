@@ -259,6 +259,20 @@ def test_a_lost_job_is_begun_again_from_the_lost_stage_where_the_pipeline_says_s
     assert [a.status for a in system.store.world.attempts.values()] == ["lost", "passed"]
 
 
+def test_what_a_lost_attempt_has_set_is_not_seen_by_the_next(running):
+    system = running("one", "two", on_lost=OnLost.RESTART)
+    session = system.store.world.runners["runner"].session
+    system.ingest(system.record(RecordType.ATTEMPT_STARTED, "one"))
+    system.ingest(system.record(RecordType.OUTPUT, "one", name="image", value="first"))
+    system.ingest(system.record(RecordType.ATTEMPT_ENDED, "one", status="passed"))
+    system.ingest(system.record(RecordType.ATTEMPT_STARTED, "two"))
+    system.ingest(system.record(RecordType.OUTPUT, "two", name="image", value="half done"))
+    system.ingest(system.record(RecordType.ATTEMPT_ENDED, "two", status="lost", reason="slot_lost"))
+    system.done()
+    settle(system)
+    assert system.claim(session).outputs == {"image": "first"}
+
+
 def test_a_restart_without_its_workspace_is_errored(running):
     system = running("one", "two", on_lost=OnLost.RESTART)
     system.perform("one")
