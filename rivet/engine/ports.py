@@ -25,7 +25,7 @@ from rivet.domain.ids import (
 )
 from rivet.domain.job import Job
 from rivet.domain.pipeline import Checked
-from rivet.domain.record import ControlEvent, Record, RecordType
+from rivet.domain.record import ControlEvent, Record
 from rivet.domain.run import Run
 from rivet.domain.runner import Runner
 from rivet.domain.stage import Attempt, Stage
@@ -334,6 +334,3 @@ class Evaluator(Protocol):
         run: Mapping[str, Any] | None = None,
     ) -> Checked:
         """Evaluate in a Lua child; with `inputs`, a function for `stages` is called with them."""
-
-
-JOURNAL_TYPES = frozenset(RecordType)

@@ -34,12 +34,6 @@ def choose_port(wanted: int | None, default: int, *, option: str, avoid: tuple[i
     )
 
 
-def answers(port: int) -> bool:
-    """Whether anything accepts connections on that loopback port."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
 
 def _any_free(avoid: tuple[int, ...]) -> int:
     while True:

@@ -103,6 +103,8 @@ class Control:
     def _take_in(self, batch: Batch, reader: StreamReader) -> None:
         records = _readable(batch)
         ingested = ingest_records(batch.runner, records, store=self.store) if records else Ingested()
+        if ingested.dropped:
+            _log.warning("%d records of %s were not wanted and are dropped", ingested.dropped, batch.runner)
         reader.done(batch, ingested.expected)
         for job, epoch in ingested.done:
             settle_job(job, epoch, store=self.store)

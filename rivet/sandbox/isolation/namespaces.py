@@ -87,9 +87,6 @@ class Enclosed:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._pid_1, signal.SIGKILL)
 
-    def is_running(self) -> bool:
-        return self._outer.poll() is None
-
     def end(self) -> bool:
         """Kill everything in the sandbox and wait until it is gone; whether it is. Safe to call again."""
         self.kill()
