@@ -3,12 +3,20 @@
 from rivet.domain.job import Job
 from rivet.domain.stage import Attempt, Stage
 from rivet.domain.states import AttemptStatus, StageStatus
+from rivet.domain.transitions import STAGE
 from rivet.engine.ports import Tx
 
 
 def begin_attempt(job: Job, stage: Stage, number: int, tx: Tx) -> None:
-    """Nothing changes the second time. The job must be locked. Raises IllegalMove if the stage has ended."""
-    tx.stages.start_attempt(
+    """Nothing changes the second time. The job must be locked. Raises IllegalMove if the stage has ended.
+
+    A lease may speak of an attempt before the journal has brought the end of the one before it: a job has one
+    live attempt, so that is passed over, and the journal says it again.
+    """
+    if stage.status is StageStatus.RUNNING:
+        return
+    STAGE.check(stage.status, StageStatus.RUNNING)
+    started = tx.stages.start_attempt(
         Attempt(
             stage_id=stage.id,
             number=number,
@@ -20,5 +28,5 @@ def begin_attempt(job: Job, stage: Stage, number: int, tx: Tx) -> None:
             started_at=tx.now(),
         )
     )
-    if stage.status is not StageStatus.RUNNING:
+    if started:
         tx.stages.move(stage, StageStatus.RUNNING)

@@ -1,6 +1,7 @@
 """A system as its user starts it, and the command line as its user types it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ REPOSITORY = {
     "tests/test_sums.py": "def test_sums():\n    assert 1 + 1 == 2\n",
     "README.md": "A repository with one test.\n",
 }
+
+
+def hear_interrupts() -> None:
+    """As a shell in a terminal starts its commands; what itself runs in the background passes on to ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hear_interrupts,
         )
 
     def file(self, name: str, text: str) -> str:

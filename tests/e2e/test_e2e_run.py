@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import RIVET, Terminal, make_repository
+from .conftest import RIVET, Terminal, hear_interrupts, make_repository
 
 SLEEPS = 'log.info("begun") process.run({ command = "sleep", args = { "60" } })'
 
@@ -185,6 +185,7 @@ def test_ctrl_c_on_a_terminal_asks_and_can_cancel(terminal: Terminal) -> None:
     file = terminal.pipeline("asked", SLEEPS)
     pid, screen = pty.fork()
     if pid == 0:
+        hear_interrupts()
         os.chdir(terminal.folder)
         os.execve(RIVET[0], (*RIVET, "run", file), terminal.env())
     seen = read_until(screen, "begun")

@@ -269,7 +269,7 @@ class _Stages(_Of):
         return True
 
     def start_attempt(self, attempt: Attempt) -> bool:
-        if (attempt.stage_id, attempt.number) in self.w.attempts:
+        if (attempt.stage_id, attempt.number) in self.w.attempts or self.live_attempts(attempt.job_id):
             return False
         self.w.attempts[attempt.stage_id, attempt.number] = attempt
         stage = self.w.stages[attempt.stage_id]

@@ -441,3 +441,17 @@ def test_a_runner_that_leaves_is_offline_and_its_name_is_free_at_once(system):
     beat_runner(session, 0, 0, [], store=system.store, lease_s=LEASE_S, token=a_token(), leaving=True)
     assert system.store.world.runners["runner"].status is RunnerStatus.OFFLINE
     assert system.register() != session
+
+
+def test_a_lease_that_is_ahead_of_the_journal_takes_no_attempt_away(running):
+    system = running("one", "two")
+    job = system.store.job()
+    system.ingest(system.record(RecordType.ATTEMPT_STARTED, "one"))
+    renew_lease(job.id, job.epoch, job.session, (StageKey("two"), 1), store=system.store)
+    assert system.store.stage_states() == ["running", "pending"]
+    system.ingest(system.record(RecordType.ATTEMPT_ENDED, "one", status="passed"))
+    system.perform("two")
+    system.done()
+    settle(system)
+    assert system.store.run().status is RunStatus.PASSED
+    assert [attempt.status for attempt in system.store.world.attempts.values()] == ["passed", "passed"]
