@@ -30,7 +30,7 @@ class ToMake(BaseModel):
         for queue in queues:
             if not QUEUE_NAME.fullmatch(queue):
                 raise ValueError(
-                    f'"{queue[:100]}" is no queue name: small letters, digits, ".", "_", "-", at most 63'
+                    f'"{queue[:100]}" is no queue name: letters, digits, ".", "_", "-", at most 63'
                 )
         return list(dict.fromkeys(queues))
 
