@@ -323,6 +323,12 @@ def _make_undumpable() -> None:
         raise OSError("cannot make the agent undumpable")
 
 
+def _listeners(addresses: list[str]) -> "list[_socket.socket]":
+    """In the order of the addresses. The first takes any port, and so is bound last: never another's."""
+    made = [_listener(address) for address in reversed(addresses)]
+    return [listener for listener in reversed(made) if listener is not None]
+
+
 def _listener(address: str) -> "_socket.socket | None":
     """Listens in the room's own network; the supervisor accepts on it. None where the port cannot be had."""
     host, _, port = address.partition(":")
@@ -345,7 +351,7 @@ def main() -> None:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.umask(0o022)
     agent = Agent(control_fd, ping_s)
-    listeners = [listener for address in addresses.split(",") if (listener := _listener(address))]
+    listeners = _listeners(addresses.split(","))
     agent.say(b"ready", 0, 0, b"", tuple(listener.fileno() for listener in listeners))
     for listener in listeners:
         listener.close()

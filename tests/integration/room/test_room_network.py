@@ -1,12 +1,16 @@
 """A room's network: the proxy, what it lets through, and what it refuses and says."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+import rivet.sandbox
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, ReachPolicy
 
@@ -230,3 +234,20 @@ def test_closing_the_proxy_ends_its_connections(server):
         assert connection.recv(100) == b""
     with pytest.raises(OSError):  # noqa: PT011
         socket.create_connection(("127.0.0.1", proxy.port), timeout=2)
+
+
+def test_the_proxys_own_port_is_never_that_of_a_door():
+    """In a network of three ports, two of them granted, only the third is left for the proxy."""
+    agent = Path(rivet.sandbox.__file__).with_name("agent.py")
+    script = f"""
+import runpy
+made = runpy.run_path({str(agent)!r})["_listeners"](["127.0.0.1:0", "127.0.0.1:40001", "127.0.0.1:40003"])
+print(*(listener.getsockname()[1] for listener in made))
+"""
+    few = "echo 40001 40003 > /proc/sys/net/ipv4/ip_local_port_range"
+    for _ in range(5):
+        ports = subprocess.run(
+            ["unshare", "--map-root-user", "--net", "sh", "-c", f'{few} && exec "$@"', "sh", sys.executable, "-c", script],
+            capture_output=True, text=True, check=True, timeout=30,
+        )
+        assert ports.stdout.split() == ["40002", "40001", "40003"], ports.stderr
