@@ -11,7 +11,7 @@ effect() {
   IFS= read -r -t 20 answer <&3 && [[ $answer == *" 204 "* ]] && exec 3<&-
 }
 for ((i = 1; i <= lines; i++)); do
-  if ((i == at)); then effect || exit 9; fi
+  if ((i == at)); then effect || { echo "no effect: ${answer-}" >&2; exit 9; }; fi
   echo "$stage-$attempt-$i"
   sleep "$pause"
 done
