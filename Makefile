@@ -69,13 +69,16 @@ chaos: install
 bench: install
 	@$(BIN)/python -m benchmarks
 
-lock: install
-	@"$(PYTHON)" -m pip --python $(BIN)/python install --quiet 'pip-tools>=7.5'
-	@{ head -n 1 requirements.lock; $(BIN)/python -m piptools compile --quiet --extra dev --strip-extras \
+# Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
+lock: needs
+	@rm -rf .lock && "$(PYTHON)" -m venv --without-pip .lock
+	@"$(PYTHON)" -m pip --python .lock/bin/python install --quiet 'pip-tools>=7.5'
+	@{ head -n 1 requirements.lock; .lock/bin/python -m piptools compile --quiet --extra dev --strip-extras \
 		--all-build-deps --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-trusted-host \
 		--no-emit-find-links --no-annotate --no-header --output-file - setup.cfg 2>/dev/null; \
 		} > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@rm -rf .lock
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
