@@ -101,10 +101,16 @@ class Dispatch:
     def _hlen(self, key: Any) -> Any:
         return self._redis.hlen(key)
 
-    def tell_cancelled(self, job: JobId) -> None:
-        """Set the key that the job's supervisor watches."""
+    def delete_queue(self, queue: str) -> None:
         try:
-            self._redis.set(cancel_key(job), 1, ex=CANCEL_KEPT_S)
+            self._redis.delete(queue)
+        except redis.RedisError as error:
+            raise Unavailable(f"the broker does not delete {queue}: {error}") from error
+
+    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
+        """Set the key that the job's supervisor watches: of all of the job, or of one stage."""
+        try:
+            self._redis.set(cancel_key(job, stage), 1, ex=CANCEL_KEPT_S)
         except redis.RedisError as error:
             raise Unavailable(f"the broker took no cancellation: {error}") from error
 

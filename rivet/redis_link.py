@@ -4,12 +4,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rivet.domain.ids import JobId
+from rivet.domain.ids import JobId, StageKey
 
 
-def cancel_key(job: JobId) -> str:
-    """Set by whoever cancels a run, watched by the job's supervisor."""
-    return f"cancel:{job}"
+def cancel_key(job: JobId, stage: StageKey | None = None) -> str:
+    """Set by whoever cancels a run, or one `stage` of it; watched by the job's supervisor."""
+    return f"cancel:{job}" if stage is None else f"cancel:{job}:{stage}"
 
 
 def connect(broker_url: str, *, timeout_s: float = 5.0) -> redis.Redis:

@@ -109,7 +109,7 @@ def heartbeat(json_data: Beating) -> Any:
 def claim(job: str, json_data: Claiming) -> Any:
     web = the_web()
     order = claim_job(
-        _job(job),
+        job_of(job),
         SessionId(json_data.session),
         Epoch(json_data.epoch),
         json_data.protocol,
@@ -124,17 +124,18 @@ def claim(job: str, json_data: Claiming) -> Any:
 @runner_protocol.input(Renewing)
 @runner_protocol.doc(summary="Renew a job's lease, with its ticket", security="bearer")
 def lease(job: str, json_data: Renewing) -> Any:
-    ticket = ticket_for(_job(job))
+    ticket = ticket_for(job_of(job))
     answer = LeaseAnswer("fenced", 0)
     if ticket.epoch == json_data.epoch:
         begun = None
         if json_data.stage is not None and json_data.attempt is not None:
             begun = (StageKey(json_data.stage), json_data.attempt)
         answer = renew_lease(ticket.job, ticket.epoch, ticket.session, begun, store=the_web().store)
-    return jsonify(state=answer.state, ingested_seq=answer.ingested_seq)
+    return jsonify(state=answer.state, scope=answer.scope, ingested_seq=answer.ingested_seq)
 
 
-def _job(text: str) -> JobId:
+def job_of(text: str) -> JobId:
+    """The id in a path. Raises Fenced for what is none."""
     try:
         return JobId(UUID(text))
     except ValueError:

@@ -8,12 +8,14 @@ from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rivet.api.auth import needs_admin
+from rivet.api.body import may_have_no_body
 from rivet.api.desk import the_token, the_web
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.pipelines import bounded_source
 from rivet.api.shown import RunPage, RunShown
 from rivet.domain.ids import RunId
 from rivet.engine.cancel_run import cancel_run
+from rivet.engine.cancel_stage import cancel_stage
 from rivet.engine.start_run import StartRequest, start_run
 
 runs = APIBlueprint("runs", __name__, tag="Runs")
@@ -37,6 +39,14 @@ class ToStart(BaseModel):
     @classmethod
     def _bounded(cls, source: str | None) -> str | None:
         return None if source is None else bounded_source(source)
+
+
+class ToCancel(BaseModel):
+    """What to cancel: the whole run, or the one stage of that key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stage: str | None = Field(default=None, min_length=1, max_length=200, description="A stage's key.")
 
 
 class Which(Paged):
@@ -111,10 +121,15 @@ def read(run: str, query_data: InProject) -> dict[str, Any]:
 @runs.post("/runs/<run>/cancel")
 @needs_admin
 @runs.input(InProject, location="query")
+@may_have_no_body
+@runs.input(ToCancel)
 @runs.output(RunShown, status_code=202)
-@runs.doc(summary="Cancel a run; asking again changes nothing", security="bearer")
-def cancel(run: str, query_data: InProject) -> Any:
+@runs.doc(summary="Cancel a run, or one stage of it; asking again changes nothing", security="bearer")
+def cancel(run: str, query_data: InProject, json_data: ToCancel) -> Any:
     web = the_web()
     found: RunId = web.runs.find(run, query_data.project)
-    cancel_run(found, the_token().name, store=web.store)
+    if json_data.stage is None:
+        cancel_run(found, the_token().name, store=web.store)
+    else:
+        cancel_stage(found, json_data.stage, the_token().name, store=web.store)
     return web.runs.one(found, web.base_url), 202

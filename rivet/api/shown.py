@@ -27,6 +27,7 @@ class StageShown(BaseModel):
     needs: list[str]
     queue: str
     runner: str | None
+    cancelled_by: str | None
     attempts: list[AttemptShown]
 
 

@@ -123,22 +123,34 @@ def logs(
 
 @runs.command()
 @click.argument("name", metavar="RUN")
+@click.option("--stage", help="Cancel this stage alone; what builds on it is skipped.")
 @project_option
 @json_option
-def cancel(name: str, project: str, as_json: bool) -> None:
-    """Cancel a run. What runs gets ten seconds to end by itself.
+def cancel(name: str, stage: str | None, project: str, as_json: bool) -> None:
+    """Cancel a run, or one stage of it. What runs gets ten seconds to end by itself.
 
     Example: rivet runs cancel example-pipeline#12
     """
     client = server()
     found = find_run(client, name, project)
-    run = client.call("POST", f"/runs/{found['id']}/cancel", {})
+    key = _stage_key(found, stage)
+    run = client.call("POST", f"/runs/{found['id']}/cancel", {} if key is None else {"stage": key})
     if as_json:
         click.echo(json.dumps(run, indent=2))
+    elif key is not None:
+        click.echo(_cancelled_stage(run, key))
     elif run["status"] in ("cancelling", "cancelled"):
         click.echo(f"{run_name(run)} {run['status']}")
     else:
         click.echo(f"{run_name(run)} is {run['status']}; there is nothing to cancel")
+
+
+def _cancelled_stage(run: Mapping[str, Any], key: str) -> str:
+    stage = next(stage for stage in run["stages"] if stage["key"] == key)
+    which = f"stage {key} of {run_name(run)}"
+    if stage["status"] == "cancelled":
+        return f"{which} cancelled"
+    return f"{which} is being cancelled" if stage["cancelled_by"] else f"{which} had ended: {stage['status']}"
 
 
 def find_run(client: Client, name: str, project: str) -> dict[str, Any]:

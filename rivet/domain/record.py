@@ -24,6 +24,7 @@ class RecordType(StrEnum):
     SUMMARY = "summary"  # {markdown}
     ATTEMPT_ENDED = "attempt_ended"  # {status, reason, exit_code, error, lines, bytes}
     JOB_DONE = "job_done"  # {last_seq}: always the last
+    UNREADABLE = "unreadable"  # stands for one that control could not take: {why}
 
 
 class ControlEvent(StrEnum):
@@ -106,6 +107,26 @@ def unpack(packed: bytes) -> Record:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadRecord(f"a record's header cannot be read: {type(error).__name__}") from error
+
+
+def stand_in(packed: bytes, why: str) -> Record | None:
+    """An `unreadable` record in the place of one that cannot be taken, so that what follows it can be.
+
+    None where not even its job and number can be read: then nobody's journal waits for it.
+    """
+    length = int.from_bytes(packed[:4], "big")
+    try:
+        header = json.loads(packed[4 : 4 + min(length, MAX_HEADER_BYTES)])
+        return unreadable(
+            JobId(UUID(header["job"])), Epoch(_whole(header["epoch"])), _whole(header["seq"]), why
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def unreadable(job: JobId, epoch: Epoch, seq: int, why: str) -> Record:
+    """What stands in a journal for the record of that number. When it was is not known."""
+    return Record(job, epoch, seq, "", RecordType.UNREADABLE, data={"why": why[:500]})
 
 
 def _whole(value: object) -> int:

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageId, StageKey
 from rivet.domain.states import AttemptStatus, Reason, StageStatus
+
+CancelScope = Literal["run", "stage"]
+"""What was cancelled: everything, or one stage; then those that build on it are skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`index` is the stage's place in the definition's list, from 1; `ordinal` its place in the run."""
+    """`index` is the stage's place in the definition's list, from 1; `ordinal` its place in the run.
+
+    `cancelled_by` is who asked for the end of this stage alone; it may still be running.
+    """
 
     id: StageId
     run_id: RunId
@@ -43,3 +49,4 @@ class Stage:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 3600.0
     attempts: int = 0
+    cancelled_by: str | None = None

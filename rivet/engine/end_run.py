@@ -1,6 +1,7 @@
 """End a run whose jobs have all ended, or open what follows the job that ended last."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rivet.domain.ids import RunId
 from rivet.domain.job import Job
@@ -46,8 +47,14 @@ def end_run(run_id: RunId, tx: Tx, *, cancelled_by: str | None = None) -> None:
     if any(job.status not in FINISHED_JOB for job in jobs):
         return
     cancelling = run.status is RunStatus.CANCELLING or cancelled_by is not None
-    stages = [stage.status for stage in tx.stages.of_run(run_id)]
+    all_stages = tx.stages.of_run(run_id)
+    stages = [stage.status for stage in all_stages]
     status = end_of(stages, cancelling=cancelling and StageStatus.CANCELLED in stages)
+    if run.status is RunStatus.RUNNING and status is RunStatus.CANCELLED:
+        # A stage alone was cancelled, and nothing else went wrong: the run's end is that of its worst stage.
+        cancelled_by = next((stage.cancelled_by for stage in all_stages if stage.cancelled_by), None)
+        tx.runs.move(run, RunStatus.CANCELLING, reason=Reason.CANCELLED_BY, cancelled_by=cancelled_by)
+        run = replace(run, status=RunStatus.CANCELLING)
     if not RUN.allows(run.status, status):
         status = RunStatus.CANCELLED
     reason = _reason_of(status, jobs)

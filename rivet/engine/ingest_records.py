@@ -116,7 +116,7 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             begin_attempt(job, stage, _number(record), tx)
         case RecordType.ATTEMPT_ENDED if stage is not None:
             _end(record, job, stage, tx)
-        case RecordType.JOB_CLAIMED | RecordType.SUMMARY:
+        case RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
             pass
         case _:
             raise ValueError("the record names no stage of this job")

@@ -44,21 +44,23 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
     lost = replace(job, status=JobStatus.LOST, reason=reason)
     run = tx.runs.get(job.run_id)
     if run is not None and run.status is RunStatus.CANCELLING:
-        _end(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
+        end_unbegun(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
     elif job.epoch >= MAX_EPOCHS:
-        _end(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
+        end_unbegun(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
     elif begun and job.on_lost is not OnLost.RESTART:
-        _end(lost, JobStatus.ERRORED, reason, tx)
+        end_unbegun(lost, JobStatus.ERRORED, reason, tx)
     elif not any(stage.status in FINISHED_STAGE for stage in stages):
         begin_job(lost, tx)
     elif runner_lives and job.runner is not None:
         begin_job(lost, tx, queue=own_queue_of(job.runner))
     else:
-        _end(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+        end_unbegun(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
 
 
-def _end(job: Job, status: JobStatus, reason: Reason, tx: Tx) -> None:
-    """Write the end of a lost job: the first stage that had not ended bears it, those after are skipped."""
+def end_unbegun(job: Job, status: JobStatus, reason: Reason, tx: Tx) -> None:
+    """Write the end of a job on which nobody works: the first stage that had not ended bears it, those after
+    are skipped. Job and run clock must be locked.
+    """
     bearer = StageStatus.CANCELLED if status is JobStatus.CANCELLED else StageStatus.ERRORED
     blamed = any(stage.status is StageStatus.ERRORED for stage in tx.stages.of_job(job.id))
     for stage in tx.stages.of_job(job.id):

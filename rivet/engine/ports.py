@@ -121,7 +121,7 @@ class Committed:
 
     queued: list[Queued] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    cancelled: list[JobId] = field(default_factory=list)
+    cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
 
 
 class Pipelines(Protocol):
@@ -197,6 +197,9 @@ class Stages(Protocol):
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         """From `stage.status`; one that is to begin again (`pending`) has set no outputs."""
 
+    def ask_cancel(self, stage: Stage, actor: str) -> bool:
+        """Note who asked for the end of this stage; False where it has ended or was asked for before."""
+
     def start_attempt(self, attempt: Attempt) -> bool: ...
     def end_attempt(
         self,
@@ -213,6 +216,9 @@ class Stages(Protocol):
 
     def add_lines(self, stage: StageId, number: int, lines: int) -> None: ...
     def live_attempts(self, job: JobId) -> Sequence[Attempt]: ...
+    def overdue(self, grace_s: float) -> Sequence[JobId]:
+        """Running jobs with an attempt that has run for longer than its stage's timeout and the grace."""
+
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         """By name; a later stage's value stands for an earlier one's."""
 
@@ -243,6 +249,9 @@ class Runners(Protocol):
     def held_by(self, session: SessionId) -> Sequence[Job]: ...
     def names(self) -> Sequence[str]:
         """Of every runner that may still have a stream."""
+
+    def gone(self, longer_than_s: float) -> Sequence[str]:
+        """Names of those that are offline or lost, not heard of for so long, and hold no running job."""
 
 
 class Records(Protocol):
@@ -306,8 +315,8 @@ class Tx(Protocol):
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 
-    def tell_cancelled(self, job: JobId) -> None:
-        """After the commit, let the job's supervisor know at once."""
+    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
+        """After the commit, let the job's supervisor know at once: of all of the job, or of one stage."""
 
 
 class Store(Protocol):

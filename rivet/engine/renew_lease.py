@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.stage import CancelScope
 from rivet.domain.states import RunStatus, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.ports import Store, Tx
@@ -10,10 +11,14 @@ from rivet.engine.ports import Store, Tx
 
 @dataclass(frozen=True, slots=True)
 class LeaseAnswer:
-    """`state` is `ok`, `cancelled` (stop the stage) or `fenced` (stop everything: another has the job)."""
+    """`state` is `ok`, `cancelled` (stop the stage) or `fenced` (stop everything: another has the job).
+
+    `scope` says what was cancelled.
+    """
 
     state: str
     ingested_seq: int
+    scope: CancelScope = "run"
 
 
 def renew_lease(
@@ -36,8 +41,12 @@ def renew_lease(
         if job is None or not job.is_held_in(epoch) or not tx.leases.renew(job_id, epoch, session):
             return LeaseAnswer("fenced", 0)
         run = tx.runs.get(job.run_id)
-        cancelled = run is None or run.status is RunStatus.CANCELLING or run.is_finished
-        return LeaseAnswer("cancelled" if cancelled else "ok", job.ingested_seq)
+        if run is None or run.status is RunStatus.CANCELLING or run.is_finished:
+            return LeaseAnswer("cancelled", job.ingested_seq)
+        at_work = [stage for stage in tx.stages.of_job(job_id) if stage.status is StageStatus.RUNNING]
+        if any(stage.cancelled_by for stage in at_work):
+            return LeaseAnswer("cancelled", job.ingested_seq, "stage")
+        return LeaseAnswer("ok", job.ingested_seq)
 
 
 def _note_begun(

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 
 from rivet.domain.errors import Unavailable
-from rivet.domain.ids import Epoch, JobId
+from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.domain.stage import CancelScope
 from rivet.redis_link import cancel_key, connect
 
 MAX_WAITING = 256
@@ -74,9 +75,11 @@ class StreamWriter:
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not tell the length of {queue}: {error}") from error
 
-    def is_cancelled(self, job: JobId) -> bool:
+    def is_cancelled(self, job: JobId, stage: StageKey) -> CancelScope | None:
+        """Whether the end of the job's run was asked for, or of this stage alone."""
         try:
-            return bool(self._redis.exists(cancel_key(job)))
+            run, alone = cast(list[Any], self._redis.mget(cancel_key(job), cancel_key(job, stage)))
+            return "run" if run is not None else "stage" if alone is not None else None
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not say whether a job was cancelled: {error}") from error
 

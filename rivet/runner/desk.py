@@ -7,6 +7,7 @@ from pathlib import Path
 from rivet.client import Client
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.stage import CancelScope
 from rivet.journal.stream import StreamWriter
 from rivet.runner.folder import JobFolder
 from rivet.runner.reach import ReachPolicy
@@ -38,9 +39,9 @@ class Desk:
     def folder(self, job: JobId) -> JobFolder:
         return JobFolder(self.jobs, job)
 
-    def stream_says_cancelled(self, job: JobId) -> bool:
-        """Was the run cancelled? Not known while Redis is away: the lease's answer will tell."""
+    def stream_says_cancelled(self, job: JobId, stage: StageKey) -> CancelScope | None:
+        """Was run or stage cancelled? Not known while Redis is away: the lease's answer will tell."""
         try:
-            return self.stream.is_cancelled(job)
+            return self.stream.is_cancelled(job, stage)
         except Unavailable:
-            return False
+            return None

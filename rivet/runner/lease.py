@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import StageKey
 from rivet.domain.order import Order
+from rivet.domain.stage import CancelScope
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder, now_s
 from rivet.runner.room import RoomLost
@@ -20,9 +21,12 @@ RETRY_S = 0.5
 FRESH = 0.75
 """The part of a lease for which control's word that the job is ours is good enough to begin something."""
 
+_CANCELLED: Mapping[CancelScope, str] = {"run": "cancelled", "stage": "stage_cancelled"}
+
 
 class LeaseKeeper:
-    """Of one attempt. `stopped()` is None while all is well, else `cancelled`, `fenced` or `timed_out`.
+    """Of one attempt. `stopped()` is None while all is well, else `cancelled` (with its run),
+    `stage_cancelled` (alone), `fenced` or `timed_out`.
 
     `deadline` is on the monotonic clock, in seconds. `each_beat` is called with every renewal (it pings the
     room), `on_stop` once, when the stage is to stop.
@@ -42,6 +46,7 @@ class LeaseKeeper:
     ) -> None:
         self._order, self._desk, self._folder = order, desk, folder
         self._begun: dict[str, Any] = {"stage": stage, "attempt": attempt}
+        self._stage = stage
         self._beat_s, self._deadline = desk.lease_s / 4, deadline
         self._each_beat, self._on_stop = each_beat, on_stop
         self._over = threading.Event()
@@ -116,8 +121,9 @@ class LeaseKeeper:
         while not self._over.wait(LOOK_S):
             if self._reason is None:
                 with contextlib.suppress(Unavailable):
-                    if self._desk.stream.is_cancelled(self._order.job):
-                        self._stop("cancelled")
+                    scope = self._desk.stream.is_cancelled(self._order.job, self._stage)
+                    if scope is not None:
+                        self._stop(_CANCELLED[scope])
 
 
 def is_still_ours(order: Order, folder: JobFolder, desk: Desk) -> bool:
@@ -139,7 +145,7 @@ def is_still_ours(order: Order, folder: JobFolder, desk: Desk) -> bool:
 
 
 def _asked(order: Order, client: Client, begun: dict[str, Any]) -> str | None:
-    """Renew: `ok`, `cancelled` or `fenced`; None where there was no answer: nobody is judged for that."""
+    """Renew: `ok`, or what stops the stage; None where there was no answer: nobody is judged for that."""
     try:
         answer = client.call(
             "POST",
@@ -151,4 +157,5 @@ def _asked(order: Order, client: Client, begun: dict[str, Any]) -> str | None:
         return "fenced" if problem.status in (401, 403, 409) else None
     except ApiUnreachable:
         return None
-    return str(answer["state"])
+    state = str(answer["state"])
+    return _CANCELLED["stage" if answer.get("scope") == "stage" else "run"] if state == "cancelled" else state

@@ -20,6 +20,7 @@ from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
+from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, open_script
 
@@ -34,7 +35,7 @@ FILE = "rivet.lua"
 class Outcome:
     """`status` is None where the attempt is not ours any more and nothing more may be said of it.
 
-    `outputs` are what the stage set.
+    `outputs` are what the stage set; `alone`: it was cancelled, and not with its run.
     """
 
     status: AttemptStatus | None
@@ -42,6 +43,7 @@ class Outcome:
     exit_code: int | None = None
     error: Mapping[str, Any] | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    alone: bool = False
 
 
 def perform(
@@ -123,6 +125,8 @@ class _Attempt:
                 error = self._execute(calls)
             except Stopped:
                 error = None
+            except RoomLost as lost:
+                error = Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=_told(str(lost)))
             except Exception as broken:  # noqa: BLE001
                 # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
                 _log.exception("attempt %d of stage %s broke", self._number, self._stage.key)
@@ -181,8 +185,9 @@ class _Attempt:
     def _outcome(self, stopped: str | None, error: LuaError | Outcome | None) -> Outcome:
         if stopped == "fenced":
             return Outcome(None)
-        if stopped == "cancelled":
-            return Outcome(AttemptStatus.CANCELLED, Reason.CANCELLED_BY)
+        if stopped in ("cancelled", "stage_cancelled"):
+            alone = stopped == "stage_cancelled"
+            return Outcome(AttemptStatus.CANCELLED, Reason.CANCELLED_BY, alone=alone)
         if stopped == "timed_out":
             whose = "run" if self._limited_by_run else f'stage "{self._stage.name}"'
             reason = Reason.LIMIT_RUN_TIME if self._limited_by_run else Reason.LIMIT_STAGE_TIME
@@ -197,7 +202,10 @@ class _Attempt:
     def _failed(self, error: LuaError) -> Outcome:
         reasons = {"memory": Reason.LIMIT_MEMORY, "cpu": Reason.LIMIT_CPU, "wall": Reason.LIMIT_STAGE_TIME}
         told = _told(error.message, error.file, error.line)
-        if error.kind in ("crash", "protocol"):
+        if error.kind == "crash":
+            # A part of the slot is gone, as if all of it were.
+            return Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=told)
+        if error.kind == "protocol":
             return Outcome(AttemptStatus.ERRORED, None, error=told)
         return Outcome(AttemptStatus.FAILED, reasons.get(error.kind), self._exit_code, told)
 

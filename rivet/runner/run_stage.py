@@ -12,9 +12,9 @@ from typing import Any
 
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import Order, OrderedStage
-from rivet.domain.record import Record, RecordType
+from rivet.domain.record import RecordType
 from rivet.domain.states import FINISHED_STAGE, AttemptStatus, OnLost, Reason, StageStatus
-from rivet.journal.spool import Spool
+from rivet.journal.spool import Spool, read_spool
 from rivet.runner.desk import Desk
 from rivet.runner.folder import Busy, JobFolder
 from rivet.runner.journal import Journal
@@ -72,16 +72,19 @@ class _Work:
         """The stage has no end on disk: run it, skip it, or find that its attempt was lost."""
         status, reason = self._outcome_before(marks)
         outputs: Mapping[str, Any] = {}
+        alone = False
         if self._has_begun(marks, self.stage.key):
-            status = self._lost(spool, journal)
+            status, outputs = self._lost(marks, spool, journal)
         elif reason is not None:
             journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data={"reason": reason})
         else:
             outcome = self._attempt(marks, journal)
             if outcome.status is None:
                 return None
-            status, outputs = outcome.status, outcome.outputs
+            status, outputs, alone = outcome.status, outcome.outputs, outcome.alone
         told = {"status": status, "seq": spool.last_seq, "offset": spool.size, "outputs": outputs}
+        if alone or (reason is Reason.CANCELLED_BY and self._is_cancelled_alone()):
+            told["alone"] = True
         self.folder.mark(self.order.epoch, "end", self.stage.key, **told)
         self._close_job(told, spool, journal)
         return {"status": status, "last_seq": spool.last_seq}
@@ -100,32 +103,45 @@ class _Work:
             self.order, self.stage, number, self.desk, self.folder, journal, outputs=outputs, left_s=left
         )
 
-    def _lost(self, spool: Spool, journal: Journal) -> str:
-        """The attempt's process is dead, and its room with it. Its end may still be in the spool."""
-        ended = [record for record in spool.tail if self._is_own_end(record)]
-        if ended:
-            return str(ended[-1].data.get("status", StageStatus.SKIPPED))
+    def _lost(
+        self, marks: list[dict[str, Any]], spool: Spool, journal: Journal
+    ) -> tuple[str, Mapping[str, Any]]:
+        """Its process is dead, and its room with it. Its end, and what it set, may be in the spool."""
+        offset = next((mark["offset"] for mark in reversed(marks) if mark["mark"] == "end"), 0)
+        said, status, outputs = False, None, dict[str, Any]()
+        for record, _ in read_spool(self.folder.spool(self.order.epoch), offset=offset):
+            said = True
+            if record.type is RecordType.OUTPUT:
+                outputs[record.data["name"]] = record.data["value"]
+            elif record.stage == self.stage.key and record.type in _OWN_END:
+                status = str(record.data.get("status", StageStatus.SKIPPED))
+        if status is not None:
+            return status, outputs
+        number = self.stage.next_attempt
+        if not said:
+            # It died between its begin mark and its first record.
+            journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
         journal.record(
             RecordType.ATTEMPT_ENDED,
             stage=self.stage.key,
-            attempt=self.stage.next_attempt,
+            attempt=number,
             data={"status": AttemptStatus.LOST, "reason": Reason.SLOT_LOST},
         )
-        return AttemptStatus.LOST
-
-    def _is_own_end(self, record: Record) -> bool:
-        return record.stage == self.stage.key and record.type in _OWN_END
+        return AttemptStatus.LOST, {}
 
     def _outcome_before(self, marks: list[dict[str, Any]]) -> tuple[str, Reason | None]:
         """What this stage becomes without running, because of what ended before it in this job."""
-        ended = [mark["status"] for mark in marks if mark["mark"] == "end"]
-        if StageStatus.CANCELLED in ended:
+        ends = [mark for mark in marks if mark["mark"] == "end"]
+        if any(mark["status"] == StageStatus.CANCELLED and not mark.get("alone") for mark in ends):
             return StageStatus.CANCELLED, Reason.CANCELLED_BY
-        if any(status not in (StageStatus.PASSED, StageStatus.WARNED) for status in ended):
+        if any(mark["status"] not in (StageStatus.PASSED, StageStatus.WARNED) for mark in ends):
             return StageStatus.SKIPPED, Reason.EARLIER_FAILURE
-        if self.desk.stream_says_cancelled(self.order.job):
+        if self.desk.stream_says_cancelled(self.order.job, self.stage.key) is not None:
             return StageStatus.CANCELLED, Reason.CANCELLED_BY
         return StageStatus.PENDING, None
+
+    def _is_cancelled_alone(self) -> bool:
+        return self.desk.stream_says_cancelled(self.order.job, self.stage.key) == "stage"
 
     def _close_job(self, told: dict[str, Any], spool: Spool, journal: Journal) -> None:
         """Write the journal's last record: after the last stage, or where a lost job may be begun again."""

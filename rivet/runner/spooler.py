@@ -34,6 +34,7 @@ class _Progress:
     seq: int = 0
     done_seq: int | None = None
     size: int = -1
+    is_damaged: bool = False
 
 
 @dataclass
@@ -108,6 +109,11 @@ class Spooler:
         if progress.expected != expected or progress.size != size:
             self._advance(path, progress, expected)
             progress.size = size
+        if progress.is_damaged and expected > progress.seq:
+            # What follows the damage can never be sent: the job is let go of, so that control judges it lost.
+            if not folder.is_held():
+                self._let_go(key, folder)
+            return False
         if progress.done_seq is not None and expected > progress.done_seq:
             if not folder.is_held():
                 self._let_go(key, folder)
@@ -128,17 +134,20 @@ class Spooler:
                 if record.type is RecordType.JOB_DONE:
                     progress.done_seq = record.seq
         except BadRecord as error:
-            _log.error("the spool %s is damaged: %s", path, error)
+            if not progress.is_damaged:
+                _log.error("the spool %s is damaged: %s", path, error)
+            progress.is_damaged = True
         progress.expected = expected
 
     def _send(self, path: Path, progress: _Progress, expected: int) -> None:
         packed: list[bytes] = []
         size = 0
-        for record, _ in read_spool(path, after_seq=expected - 1, offset=progress.offset):
-            packed.append(pack(record))
-            size += len(packed[-1])
-            if size > BATCH_BYTES:
-                break
+        with contextlib.suppress(BadRecord):
+            for record, _ in read_spool(path, after_seq=expected - 1, offset=progress.offset):
+                packed.append(pack(record))
+                size += len(packed[-1])
+                if size > BATCH_BYTES:
+                    break
         if packed:
             self.stream.send(packed)
 

@@ -53,7 +53,7 @@ _JOBS = text(
 ).bindparams(bindparam("runs"))
 _STAGES = text(
     """
-    SELECT id, run_id, job_id, key, name, status, reason, waiting_since
+    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by
     FROM stage WHERE run_id = ANY (:runs) ORDER BY run_id, ordinal
     """
 )
@@ -224,6 +224,7 @@ def _stages(
             "needs": [],
             "queue": job.queue,
             "runner": tried[-1]["runner"] if tried else job.runner,
+            "cancelled_by": stage.cancelled_by,
             "attempts": tried,
         })
     return shown

@@ -54,6 +54,17 @@ _HELD = (
     .where(JOB.c.session == bindparam("of_session"), JOB.c.status == JobStatus.RUNNING.value)
     .order_by(JOB.c.id)
 )
+_GONE = (
+    select(RUNNER.c.name)
+    .where(
+        RUNNER.c.status.in_([RunnerStatus.OFFLINE.value, RunnerStatus.LOST.value]),
+        RUNNER.c.seen_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("longer")),
+        ~select(JOB.c.id)
+        .where(JOB.c.session == RUNNER.c.session, JOB.c.status == JobStatus.RUNNING.value)
+        .exists(),
+    )
+    .order_by(RUNNER.c.name)
+)
 _NAMES = select(RUNNER.c.name).order_by(RUNNER.c.name)
 _MOST = 2**31 - 1
 
@@ -128,6 +139,9 @@ class PostgresRunners:
 
     def names(self) -> Sequence[str]:
         return list(self._connection.execute(_NAMES).scalars())
+
+    def gone(self, longer_than_s: float) -> Sequence[str]:
+        return list(self._connection.execute(_GONE, {"longer": longer_than_s}).scalars())
 
 
 def _runner(row: AnyRow) -> Runner:

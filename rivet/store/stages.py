@@ -43,6 +43,15 @@ _MOVE = (
         waiting_since=case((_TO.in_([StageStatus.WAITING.value]), func.now()), else_=None),
     )
 )
+_ASK_CANCEL = (
+    update(STAGE)
+    .where(
+        STAGE.c.id == bindparam("stage"),
+        STAGE.c.status == bindparam("origin"),
+        STAGE.c.cancelled_by.is_(None),
+    )
+    .values(cancelled_by=bindparam("by"))
+)
 _START = text(
     """
     WITH started AS (
@@ -79,6 +88,16 @@ _ADD_LINES = (
 )
 _LIVE = select(*ATTEMPT.c).where(
     ATTEMPT.c.job_id == bindparam("job"), ATTEMPT.c.status == AttemptStatus.RUNNING.value
+)
+_OVERDUE = text(
+    """
+    SELECT job.id FROM job
+    JOIN attempt ON attempt.job_id = job.id AND attempt.status = 'running' AND attempt.epoch = job.epoch
+    JOIN stage ON stage.id = attempt.stage_id
+    WHERE job.status = 'running'
+      AND attempt.started_at + make_interval(secs => stage.timeout_s + :grace) < now()
+    ORDER BY job.id
+    """
 )
 _OUTPUTS = (
     select(OUTPUT.c.name, OUTPUT.c.value)
@@ -134,6 +153,14 @@ class PostgresStages:
             self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
         return moved.rowcount == 1
 
+    def ask_cancel(self, stage: Stage, actor: str) -> bool:
+        if MOVES.is_terminal(stage.status):
+            return False
+        asked = self._connection.execute(
+            _ASK_CANCEL, {"stage": stage.id, "origin": stage.status.value, "by": storable(actor)}
+        )
+        return asked.rowcount == 1
+
     def start_attempt(self, attempt: Attempt) -> bool:
         started = self._connection.execute(
             _START,
@@ -188,6 +215,9 @@ class PostgresStages:
     def live_attempts(self, job: JobId) -> Sequence[Attempt]:
         return [_attempt(row) for row in self._connection.execute(_LIVE, {"job": job})]
 
+    def overdue(self, grace_s: float) -> Sequence[JobId]:
+        return [JobId(job) for job in self._connection.execute(_OVERDUE, {"grace": grace_s}).scalars()]
+
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         return {row.name: row.value for row in self._connection.execute(_OUTPUTS, {"run": run})}
 
@@ -214,6 +244,7 @@ def _stage(row: AnyRow) -> Stage:
         env=row.env,
         timeout_s=row.timeout_s,
         attempts=row.attempts,
+        cancelled_by=row.cancelled_by,
     )
 
 

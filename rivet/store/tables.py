@@ -134,6 +134,7 @@ STAGE = Table(
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("waiting_since", _TIME),
+    Column("cancelled_by", Text),  # asked for by whom; it may still be running
     Column("env", JSON, nullable=False),
     Column("timeout_s", Double, nullable=False),
     _made("attempts", BigInteger),

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 
-from rivet.domain.ids import JobId
+from rivet.domain.ids import JobId, StageKey
 from rivet.engine.ports import Committed, Tx
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
@@ -81,5 +81,5 @@ class Transaction:
             self._now = self._connection.execute(_NOW).scalar_one()
         return self._now
 
-    def tell_cancelled(self, job: JobId) -> None:
-        self._committed.cancelled.append(job)
+    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
+        self._committed.cancelled.append((job, stage))

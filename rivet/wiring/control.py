@@ -11,12 +11,14 @@ from uuid import uuid4
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import BadRecord, Unavailable
 from rivet.domain.ids import Epoch, JobId
-from rivet.domain.record import Record, unpack
+from rivet.domain.record import Record, stand_in, unpack, unreadable
 from rivet.engine.ingest_records import Ingested, ingest_records
+from rivet.engine.let_go_of_runners import let_go_of_runners
 from rivet.engine.ports import Store
 from rivet.engine.publish_queued import publish_queued
 from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_leases import watch_leases
+from rivet.engine.watch_times import watch_times
 from rivet.journal.stream import Batch, StreamReader
 from rivet.journal.tail import TailPublisher
 from rivet.store.unit import PostgresStore
@@ -102,12 +104,36 @@ class Control:
 
     def _take_in(self, batch: Batch, reader: StreamReader) -> None:
         records = _readable(batch)
-        ingested = ingest_records(batch.runner, records, store=self.store) if records else Ingested()
+        try:
+            ingested = ingest_records(batch.runner, records, store=self.store) if records else Ingested()
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001
+            # One of them is what nobody foresaw. It must not stand in the way of all others.
+            _log.exception("a batch of %s is taken record by record", batch.runner)
+            ingested = self._one_by_one(batch.runner, records)
         if ingested.dropped:
             _log.warning("%d records of %s were not wanted and are dropped", ingested.dropped, batch.runner)
         reader.done(batch, ingested.expected)
         for job, epoch in ingested.done:
             settle_job(job, epoch, store=self.store)
+
+    def _one_by_one(self, runner: str, records: Sequence[Record]) -> Ingested:
+        """Each in a transaction of its own; what cannot be taken even so is stood in for, and said."""
+        whole = Ingested()
+        for record in records:
+            try:
+                one = ingest_records(runner, [record], store=self.store)
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001
+                _log.error("record %d of job %s cannot be stored: %s", record.seq, record.job, error)
+                instead = unreadable(record.job, record.epoch, record.seq, type(error).__name__)
+                one = ingest_records(runner, [instead], store=self.store)
+            whole.expected |= one.expected
+            whole.done += one.done
+            whole.dropped += one.dropped
+        return whole
 
     def _upkeep(self) -> None:
         with self.store.begin() as tx:
@@ -117,7 +143,10 @@ class Control:
             settle_job(job, epoch, store=self.store)
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
+        watch_times(self._settings.lease_seconds, store=self.store)
+        let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
         self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))
+
 
 
 def _readable(batch: Batch) -> Sequence[Record]:
@@ -126,6 +155,8 @@ def _readable(batch: Batch) -> Sequence[Record]:
         try:
             records.append(unpack(packed))
         except BadRecord as error:
-            _log.error("a record in the journal of %s is dropped: %s", batch.runner, error)
+            _log.error("a record in the journal of %s cannot be read: %s", batch.runner, error)
+            if (instead := stand_in(packed, str(error))) is not None:
+                records.append(instead)
     return records
 

@@ -25,8 +25,8 @@ class Outlet:
 
     def __call__(self, committed: Committed) -> None:
         try:
-            for job in committed.cancelled:
-                self._dispatch.tell_cancelled(job)
+            for job, stage in committed.cancelled:
+                self._dispatch.tell_cancelled(job, stage)
             if committed.queued:
                 self._publish(committed)
             if committed.entries:

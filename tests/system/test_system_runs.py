@@ -128,6 +128,7 @@ def unfinished_jobs(system, last_stage: str) -> int:
     return held
 
 
+@pytest.mark.timeout(300)
 def test_two_hundred_runs_at_once_each_run_once_and_in_order(system):
     ids = system.submit_at_once("three", THREE, 200)
     assert len(set(ids)) == 200
@@ -172,6 +173,25 @@ def test_a_queued_and_a_running_run_can_be_cancelled(system):
         run = system.finish(run_id, within_s=10)
         assert (run["status"], run["reason"]) == ("cancelled", "cancelled_by")
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "60"]]
+
+
+def test_one_stage_can_be_cancelled_while_it_runs_and_while_it_waits(system):
+    lua = """pipeline = { name = "Three sleeps", stages = {
+      { name = "a", script = function() process.run{command="sleep", args={"63"}} end },
+      { name = "b", script = function() log.info("b ran") end },
+      { name = "c", script = function() log.info("c ran") end } } }"""
+    first, second = system.submit("three-sleeps", lua), system.submit("three-sleeps", lua)
+    for run_id, stage in ((first, "a"), (second, "b")):
+        system.when(run_id, lambda run: run["stages"][0]["status"] == "running")
+        done = system.cli("runs", "cancel", run_id, "--stage", stage)
+        assert (done.returncode, f"stage {stage} of" in done.stdout) == (0, True), done.stderr + done.stdout
+    run = system.finish(first, within_s=5)
+    assert (run["status"], run["reason"], run["cancelled_by"]) == ("cancelled", "cancelled_by", "local admin")
+    assert [stage["status"] for stage in run["stages"]] == ["cancelled", "skipped", "skipped"]
+    system.client.call("POST", f"/runs/{second}/cancel", {"stage": "a"})
+    run = system.finish(second, within_s=5)
+    assert [stage["status"] for stage in run["stages"]] == ["cancelled", "skipped", "skipped"]
+    assert [stage["cancelled_by"] for stage in run["stages"]] == ["local admin", "local admin", None]
 
 
 def test_a_script_that_spins_can_be_cancelled(system):

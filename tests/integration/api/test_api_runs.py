@@ -92,6 +92,19 @@ def test_a_queued_run_is_cancelled_at_once(api):
     assert api.ask("POST", f"/runs/{run['id']}/cancel", {}).status == 202
 
 
+def test_one_stage_is_cancelled_and_what_builds_on_it_skipped(api):
+    run = api.start()
+    path = f"/runs/{run['id']}/cancel"
+    assert api.ask("POST", path, {"stage": "test"}).status == 202
+    stages = api.ask("GET", f"/runs/{run['id']}").json["stages"]
+    assert [(stage["status"], stage["cancelled_by"]) for stage in stages] == [("pending", None), ("cancelled", "alice")]
+    assert "it has build, test" in api.ask("POST", path, {"stage": "deploy"}).json["detail"]
+    for body, said in (({"stage": 7}, "stage: "), ({"stages": ["test"]}, "stages: ")):
+        refused = api.ask("POST", path, body)
+        assert (refused.status, refused.json["code"]) == (422, "invalid_input")
+        assert said in refused.json["detail"]
+
+
 def test_a_job_is_claimed_once_and_its_lease_renewed_with_its_ticket(api):
     run, session, other = api.start(), api.register(), api.register()
     order = api.claim(run, session)
@@ -107,7 +120,7 @@ def test_a_job_is_claimed_once_and_its_lease_renewed_with_its_ticket(api):
     assert running["waiting_since"] is None
     lease = f"/runner/jobs/{order['job']}/lease"
     renewed = api.ask("POST", lease, {"epoch": 1}, token=order["ticket"])
-    assert renewed.json == {"state": "ok", "ingested_seq": 0}
+    assert renewed.json == {"state": "ok", "scope": "run", "ingested_seq": 0}
     assert api.ask("POST", lease, {"epoch": 2}, token=order["ticket"]).json["state"] == "fenced"
     assert api.ask("POST", lease, {"epoch": 1}, token="v1.x.y").json["code"] == "unauthenticated"
     elsewhere = f"/runner/jobs/{uuid.uuid4()}/lease"

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from rivet.domain import transitions
-from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, TokenId, VersionId
+from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, StageKey, TokenId, VersionId
 from rivet.domain.job import Job
 from rivet.domain.record import Record
 from rivet.domain.run import Run
@@ -19,6 +19,7 @@ from rivet.domain.stage import Attempt, Stage
 from rivet.domain.states import (
     FINISHED_JOB,
     FINISHED_RUN,
+    FINISHED_STAGE,
     AttemptStatus,
     JobStatus,
     RunnerStatus,
@@ -47,7 +48,7 @@ class World:
     runners: dict[str, Runner] = field(default_factory=dict)
     outbox: dict[tuple[JobId, Epoch], tuple[str, str | None]] = field(default_factory=dict)
     records: dict[RunId, list[Any]] = field(default_factory=dict)
-    cancelled: list[JobId] = field(default_factory=list)
+    cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
     api_unbroken: bool = True
 
     def uuid(self) -> UUID:
@@ -102,8 +103,8 @@ class _Tx:
     def now(self) -> datetime:
         return self._world.now
 
-    def tell_cancelled(self, job: JobId) -> None:
-        self._world.cancelled.append(job)
+    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
+        self._world.cancelled.append((job, stage))
 
 
 class _Of:
@@ -268,6 +269,13 @@ class _Stages(_Of):
                 del self.w.outputs[key]
         return True
 
+    def ask_cancel(self, stage: Stage, actor: str) -> bool:
+        now = self.w.stages[stage.id]
+        if now.status in FINISHED_STAGE or now.cancelled_by is not None:
+            return False
+        self.w.stages[stage.id] = replace(now, cancelled_by=actor)
+        return True
+
     def start_attempt(self, attempt: Attempt) -> bool:
         if (attempt.stage_id, attempt.number) in self.w.attempts or self.live_attempts(attempt.job_id):
             return False
@@ -295,6 +303,14 @@ class _Stages(_Of):
     def live_attempts(self, job: JobId) -> Sequence[Attempt]:
         return [a for a in self.w.attempts.values()
                 if a.job_id == job and a.status is AttemptStatus.RUNNING]
+
+    def overdue(self, grace_s: float) -> Sequence[JobId]:
+        return sorted(
+            attempt.job_id for attempt in self.w.attempts.values()
+            if attempt.status is AttemptStatus.RUNNING and self.w.jobs[attempt.job_id].is_held_in(attempt.epoch)
+            and (self.w.now - attempt.started_at).total_seconds()
+            > self.w.stages[attempt.stage_id].timeout_s + grace_s
+        )
 
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         return {name: value for (of, _, name), value in self.w.outputs.items() if of == run}
@@ -361,6 +377,14 @@ class _Runners(_Of):
 
     def names(self) -> Sequence[str]:
         return sorted(self.w.runners)
+
+    def gone(self, longer_than_s: float) -> Sequence[str]:
+        return [
+            runner.name for runner in self.w.runners.values()
+            if runner.status in (RunnerStatus.OFFLINE, RunnerStatus.LOST)
+            and (self.w.now - runner.seen_at).total_seconds() > longer_than_s
+            and not self.held_by(runner.session)
+        ]
 
 
 class _Records(_Of):

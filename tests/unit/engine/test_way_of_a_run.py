@@ -152,7 +152,7 @@ def test_a_running_one_is_told_and_ends_when_its_stage_has(running):
     system.ingest(system.record(RecordType.ATTEMPT_STARTED, "one"))
     cancel_run(system.store.run().id, "bob", store=system.store)
     assert system.store.run().status is RunStatus.CANCELLING
-    assert system.store.world.cancelled == [system.store.job().id]
+    assert system.store.world.cancelled == [(system.store.job().id, None)]
     system.ingest(
         system.record(RecordType.ATTEMPT_ENDED, "one", status="cancelled", reason="cancelled_by"),
         system.record(RecordType.STAGE_SKIPPED, "two", reason="cancelled_by"),
