@@ -4,6 +4,8 @@
 #   make test     the whole test suite
 #   make lint     ruff, mypy, layers
 #   make chaos    rounds of killing parts of a real system: ROUNDS=N SEED=S
+#   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
+#   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make bench    the measurements of benchmarks/
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
@@ -12,7 +14,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos bench lock clean needs
+.PHONY: help install demo test lint chaos siege latency bench lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +67,14 @@ ROUNDS := 20
 SEED :=
 chaos: install
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+RUNS := 2000
+siege: install
+	@$(BIN)/python -m tests.chaos.siege --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+TIMES := 20
+latency: install
+	@$(BIN)/python -m tests.measure --times $(TIMES)
 
 bench: install
 	@$(BIN)/python -m benchmarks

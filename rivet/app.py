@@ -9,7 +9,9 @@ from types import FrameType
 from apiflask import APIFlask
 
 from rivet import __version__
+from rivet.api.artifacts import artifacts
 from rivet.api.auth import BEARER
+from rivet.api.blobs import blobs
 from rivet.api.desk import put_web
 from rivet.api.events import events
 from rivet.api.gate import register_gate
@@ -18,8 +20,10 @@ from rivet.api.logs import logs
 from rivet.api.pipelines import pipelines
 from rivet.api.problems import register_problems
 from rivet.api.runner_protocol import runner_protocol
+from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
 from rivet.api.runs import runs
+from rivet.api.secrets import secrets
 from rivet.domain.errors import RivetError
 from rivet.wiring.settings import Settings
 from rivet.wiring.web import Web, open_web
@@ -61,7 +65,9 @@ def app_with(web: Web) -> APIFlask:
     put_web(app.extensions, web)
     register_gate(app)
     register_problems(app)
-    for resource in (pipelines, runs, logs, events, runners, runner_protocol):
+    for resource in (
+        pipelines, runs, logs, events, runners, runner_protocol, artifacts, blobs, secrets, runner_secrets,
+    ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)

@@ -110,7 +110,8 @@ class Client:
     ) -> tuple[int, Any]:
         """Send `body` (bytes as they are, anything else as JSON) and return the status and the parsed answer.
 
-        The answer is what its JSON says, else its text, or None if it is empty. Raises ApiUnreachable.
+        The answer is what its JSON says, its bytes if it says that it is such (`application/octet-stream`),
+        else its text, or None if it is empty. Raises ApiUnreachable.
         """
         response = self._send(method, path, body, headers or {}, timeout_s or self.timeout_s)
         try:
@@ -321,6 +322,8 @@ def _parse(response: http.client.HTTPResponse, raw: bytes) -> Any:
             return json.loads(raw)
         except ValueError:
             return raw.decode("utf-8", "replace")
+    if response.getheader("Content-Type") == "application/octet-stream":
+        return raw
     return raw.decode("utf-8", "replace")
 
 

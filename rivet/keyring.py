@@ -1,9 +1,10 @@
-"""Keys derived from one secret, one a purpose; tokens, and tickets that only we can have written."""
+"""Keys derived from one secret, one a purpose: they sign tickets and seal secrets; and tokens."""
 
 import base64
 import binascii
 import hashlib
 import hmac
+import os
 import secrets
 import struct
 import time
@@ -11,16 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from rivet.domain.errors import InvalidInput, Unauthenticated
-from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.errors import Conflict, InvalidInput, Unauthenticated
+from rivet.domain.ids import Epoch, JobId, ProjectId, SessionId
+from rivet.domain.secret import Sealed
 
 _MIN_SECRET = 32
 _VERSION = "v1"
 _TICKET = struct.Struct(">16sI16sQ")
 _MAX_TICKET = 200
+_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,9 @@ class Keyring:
     def tickets(self, clock: Callable[[], float] = time.time) -> "TicketSigner":
         return TicketSigner(self.key("ticket"), clock)
 
+    def vault(self) -> "SecretVault":
+        return SecretVault(self.key("secrets"), self.key("name of the key of secrets").hex()[:16])
+
 
 class TicketSigner:
     """Issues tickets, and reads those that it issued."""
@@ -89,6 +97,35 @@ class TicketSigner:
 
     def _seal(self, told: str) -> bytes:
         return hmac.digest(self._key, f"{_VERSION}.{told}".encode(), "sha256")
+
+
+class SecretVault:
+    """Seals values of secrets with AES-GCM, each bound to its project and name."""
+
+    def __init__(self, key: bytes, key_id: str) -> None:
+        self._cipher = AESGCM(key)
+        self._key_id = key_id
+
+    def seal(self, value: bytes, project: ProjectId, name: str) -> Sealed:
+        nonce = os.urandom(_NONCE_BYTES)
+        return Sealed(self._key_id, nonce, self._cipher.encrypt(nonce, value, self._place(project, name)))
+
+    def open(self, sealed: Sealed, project: ProjectId, name: str) -> bytes:
+        """Raises Conflict where it was sealed under another key, or for another project or name."""
+        if sealed.key_id != self._key_id:
+            raise Conflict(
+                f'secret "{name}" was sealed under another RIVET_SECRET_KEY (its key is {sealed.key_id}, the '
+                f"present one {self._key_id}): set that key again, or set the secret anew"
+            )
+        try:
+            return self._cipher.decrypt(sealed.nonce, sealed.data, self._place(project, name))
+        except InvalidTag:
+            raise Conflict(
+                f'secret "{name}" cannot be opened: its row was damaged or moved; set the secret anew'
+            ) from None
+
+    def _place(self, project: ProjectId, name: str) -> bytes:
+        return f"{_VERSION}\0{self._key_id}\0{project}\0{name}".encode()
 
 
 def hash_token(token: str) -> bytes:

@@ -2,15 +2,19 @@
 
 import ipaddress
 import json
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, current_app, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from rivet.api.desk import the_web
 from rivet.api.problems import problem
 
+View = TypeVar("View", bound=Callable[..., Any])
+
+_TAKES_BYTES = "takes_bytes"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 SOCKET_TIMEOUT_S = 60.0
 """A client that neither sends nor reads for so long loses its connection, and we get our thread back."""
@@ -71,8 +75,16 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
+def takes_bytes(view: View) -> View:
+    """The body is not JSON, and nothing has read it when the view begins: it sets its own bound."""
+    setattr(view, _TAKES_BYTES, True)
+    return view
+
+
 def _check_body() -> None:
     """JSON alone is taken, and only texts that can be stored. Raises what Flask makes a 4xx of."""
+    if hasattr(current_app.view_functions.get(request.endpoint or ""), _TAKES_BYTES):
+        return
     if request.method not in ("POST", "PUT", "PATCH") or not _has_body():
         return
     if request.mimetype != "application/json":

@@ -20,6 +20,8 @@ COMMANDS = {
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),
     "runs": ("rivet.cli.runs:runs", "List, show and cancel runs, and read their logs."),
     "runner": ("rivet.cli.runner:runner", "Start a runner, list runners, make tokens for them."),
+    "artifact": ("rivet.cli.artifact:artifact", "List and download what runs have kept."),
+    "secret": ("rivet.cli.secret:secret", "Set, list and delete secrets, and say who may use them."),
     "migrate": ("rivet.cli.parts:migrate", "Bring the database to this version's schema."),
     "serve": ("rivet.cli.parts:serve", "Serve the API."),
     "control": ("rivet.cli.parts:control", "Run control: it settles, ingests and keeps up."),

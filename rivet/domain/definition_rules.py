@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rivet.domain import secret
 from rivet.domain.duration import read_size
 from rivet.domain.field_rules import Fields
 from rivet.domain.ids import StageKey
 from rivet.domain.input_rules import read_inputs
+from rivet.domain.kept_rules import read_kept
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
     DEFAULT_QUEUE,
@@ -32,13 +34,13 @@ PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
     "timeout", "on_lost", "concurrency", "triggers", "stages", "finally",
 )  # fmt: skip
-PIPELINE_FIELDS_TO_COME = ("secrets", "concurrency", "triggers", "finally")
+PIPELINE_FIELDS_TO_COME = ("concurrency", "triggers", "finally")
 STAGE_FIELDS = (
     "name", "script", "when", "needs", "parallel", "matrix", "exclude", "fail_fast", "max_parallel", "keep",
     "queue", "env", "timeout", "limits", "retry", "allow_failure", "container", "services", "approval",
     "cache", "artifacts",
 )  # fmt: skip
-_STAGE_FIELDS_HERE = ("name", "script", "env", "timeout")
+_STAGE_FIELDS_HERE = ("name", "script", "env", "timeout", "cache", "artifacts")
 STAGE_FIELDS_TO_COME = tuple(name for name in STAGE_FIELDS if name not in _STAGE_FIELDS_HERE)
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -75,6 +77,7 @@ def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, l
         on_lost=OnLost(fields.choice("on_lost", [each.value for each in OnLost]) or OnLost.ERROR),
         stages=() if from_function else _stages(fields),
         stages_from_function=from_function,
+        secrets=_secrets(fields),
     )
     if any(finding.severity == "error" for finding in findings):
         return None, findings
@@ -127,6 +130,14 @@ def _grants(fields: Fields) -> Grants:
             inner.expect("network", 'true, false, or a list of "host:port"')
     hosts = inner.texts("hosts", "a host name", lambda text: bool(_HOST_MAYBE_PORT.fullmatch(text)))
     return Grants(network is True, listed, hosts)
+
+
+def _secrets(fields: Fields) -> tuple[str, ...] | None:
+    if fields.table.get("secrets") is None:
+        return None
+    return fields.texts(
+        "secrets", f"a secret's name ({secret.NAME_IN_WORDS})", lambda name: bool(secret.NAME.fullmatch(name))
+    )
 
 
 def _limits(fields: Fields) -> dict[str, Any]:
@@ -208,6 +219,7 @@ def _stage(table: Any, index: int, findings: list[Finding]) -> StageDefinition |
         fields.expect("script", "a function")
     env = fields.env()
     timeout_s = fields.duration("timeout", DEFAULT_STAGE_TIMEOUT_S)
+    read_kept(fields)
     if name is None:
         return None
     key = StageKey(slug_of(name) or f"stage-{index}")

@@ -35,6 +35,8 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class Order:
+    """`secrets` are the names that may be asked for; None: whatever the pipeline was granted."""
+
     job: JobId
     run: RunId
     epoch: Epoch
@@ -55,6 +57,7 @@ class Order:
     timeout_left_s: float
     ticket: str = field(repr=False, default="")
     protocol: int = PROTOCOL
+    secrets: tuple[str, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)
@@ -73,6 +76,8 @@ class Order:
             bool(grants["network"]), tuple(grants["network_hosts"]), tuple(grants["hosts"])
         )
         fields["on_lost"] = OnLost(told["on_lost"])
+        secrets = told.get("secrets")
+        fields["secrets"] = None if secrets is None else tuple(str(name) for name in secrets)
         return cls(**fields)
 
     def stage(self, key: StageKey) -> OrderedStage:

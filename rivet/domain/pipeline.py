@@ -86,7 +86,10 @@ class StageDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A valid definition. `stages` is empty where they are a function, to be called at a run's start."""
+    """A valid definition. `stages` is empty where they are a function, to be called at a run's start.
+
+    `secrets` narrows what the pipeline was given to these names; None leaves it as it is.
+    """
 
     name: str
     slug: str
@@ -101,6 +104,7 @@ class Definition:
     on_lost: OnLost
     stages: tuple[StageDefinition, ...]
     stages_from_function: bool = False
+    secrets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

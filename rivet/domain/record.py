@@ -22,6 +22,8 @@ class RecordType(StrEnum):
     LOG = "log"  # data is a chunk's header, body its packed lines (domain.log)
     OUTPUT = "output"  # {name, value}
     SUMMARY = "summary"  # {markdown}
+    TESTS = "tests"  # {first, count}; body: packed JSON of cases (domain.report)
+    COVERAGE = "coverage"  # {place, source, form, lines, covered}
     ATTEMPT_ENDED = "attempt_ended"  # {status, reason, exit_code, error, lines, bytes}
     JOB_DONE = "job_done"  # {last_seq}: always the last
     UNREADABLE = "unreadable"  # stands for one that control could not take: {why}
@@ -35,6 +37,7 @@ class ControlEvent(StrEnum):
     JOB_STARTED = "job_started"
     JOB_LOST = "job_lost"
     CANCEL_ASKED = "cancel_asked"
+    SECRET_USED = "secret_used"  # noqa: S105 - {job, epoch, stage, name}: its value went to the runner
     JOB_ENDED = "job_ended"
     RUN_ENDED = "run_ended"
 

@@ -22,6 +22,7 @@ class Plan:
     timeout_s: float
     on_lost: str
     digest: str
+    secrets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rivet.domain.pipeline import Function
+from rivet.domain.secret import Opaque
 
 
 def lua_number(value: float) -> str:
@@ -27,6 +28,8 @@ def shown(value: Any) -> str:
             return lua_number(value)
         case Function():
             return "a function"
+        case Opaque():
+            return "a secret"
         case list() | tuple() | Mapping():
             return "a table" if value else "an empty table"
     return f"a {type(value).__name__.lower()}"

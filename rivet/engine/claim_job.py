@@ -99,6 +99,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         on_lost=OnLost(run.plan.on_lost),
         timeout_left_s=max(left, 0.0),
         ticket=tickets.issue(job.id, job.epoch, session, expires),
+        secrets=run.plan.secrets,
     )
 
 

@@ -11,6 +11,7 @@ from rivet.domain.record import Record, RecordType
 from rivet.domain.stage import Stage
 from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
+from rivet.engine.keep_report import keep_coverage, keep_tests
 from rivet.engine.ports import Store, Tx
 
 JobEpoch = tuple[JobId, Epoch]
@@ -116,6 +117,10 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             begin_attempt(job, stage, _number(record), tx)
         case RecordType.ATTEMPT_ENDED if stage is not None:
             _end(record, job, stage, tx)
+        case RecordType.TESTS if stage is not None:
+            keep_tests(job.run_id, stage.key, _number(record), data, record.body, tx)
+        case RecordType.COVERAGE if stage is not None:
+            keep_coverage(job.run_id, stage.key, _number(record), data, tx)
         case RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
             pass
         case _:

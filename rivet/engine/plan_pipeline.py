@@ -60,4 +60,5 @@ def recorded(definition: Definition, digest: str) -> Plan:
         timeout_s=definition.timeout_s,
         on_lost=definition.on_lost,
         digest=digest,
+        secrets=definition.secrets,
     )

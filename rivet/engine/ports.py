@@ -37,6 +37,8 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
+from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Reports
+from rivet.engine.secret_ports import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +311,19 @@ class Tx(Protocol):
     @property
     def outbox(self) -> Outbox: ...
     @property
+    def secrets(self) -> Secrets: ...
+    @property
     def tokens(self) -> Tokens: ...
     @property
     def parts(self) -> Parts: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def caches(self) -> Caches: ...
+    @property
+    def reports(self) -> Reports: ...
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.stage import CancelScope
-from rivet.domain.states import RunStatus, StageStatus
+from rivet.domain.states import FINISHED_STAGE, RunStatus, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.ports import Store, Tx
 
@@ -57,5 +57,9 @@ def _note_begun(
         return
     key, number = begun
     for stage in tx.stages.of_job(job_id):
-        if stage.key == key and stage.status is StageStatus.PENDING and stage.attempts == number - 1:
-            begin_attempt(job, stage, number, tx)
+        if stage.key == key:
+            if stage.status is StageStatus.PENDING and stage.attempts == number - 1:
+                begin_attempt(job, stage, number, tx)
+            return
+        if stage.status not in FINISHED_STAGE:
+            return  # its journal is on its way: begun now, this one would stand where that one has to

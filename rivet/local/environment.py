@@ -52,16 +52,27 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_URL": addresses.url,
         "RIVET_HOST": settings.host,
         "RIVET_PORT": str(addresses.port),
+        "RIVET_ARTIFACTS_URL": settings.artifacts_url,
+        "RIVET_ARTIFACT_MIB": str(settings.artifact_mib),
+        "RIVET_CACHE_MIB": str(settings.cache_mib),
     }
 
 
 def runner_environment(plain: Mapping[str, str], settings: Settings, addresses: Addresses) -> dict[str, str]:
-    """For the runner. The tools of Rivet's own environment come last on its PATH, after those of the user."""
+    """For the runner. The tools of Rivet's own environment come last on its PATH, after those of the user.
+
+    Where artifacts are in a bucket, the keys to it are not the runner's to have.
+    """
     own_tools = str(Path(sys.executable).parent)
     path = plain.get("PATH", os.defpath)
     if own_tools not in path.split(os.pathsep):
         path = os.pathsep.join((path, own_tools))
-    return dict(plain) | {
+    kept = {
+        name: value
+        for name, value in plain.items()
+        if not (name.startswith("AWS_") and settings.artifacts_url.startswith("s3://"))
+    }
+    return kept | {
         "RIVET_BROKER_URL": addresses.broker_url,
         "RIVET_URL": addresses.url,
         "RIVET_TOKEN": addresses.runner_token,

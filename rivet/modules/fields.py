@@ -5,9 +5,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import Any, ClassVar, NewType
 
 from rivet.domain.duration import read_duration
+from rivet.domain.secret import Opaque, holds_opaque
 from rivet.domain.wording import did_you_mean, lua_number, shown
 
 MISSING: Any = object()
@@ -17,8 +18,12 @@ Duration = NewType("Duration", float)
 """Seconds; in Lua a number, or a text such as `"90s"`, `"30m"`, `"2h"`."""
 WorkspacePath = NewType("WorkspacePath", str)
 """A relative path that does not lead out of the workspace by its spelling."""
+Glob = NewType("Glob", str)
+"""A relative path in which `*`, `?`, `[a-z]` and `**` stand for more than themselves."""
 Name = NewType("Name", str)
 """1 to 255 printable characters that do not begin with a dash."""
+Secretive = NewType("Secretive", object)
+"""Any value, secrets at any place in it. `Any` is one without any; a text or a secret is `str | Opaque`."""
 
 
 class CallError(Exception):
@@ -30,6 +35,19 @@ class CallError(Exception):
     def __init__(self, message: str, *, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Table:
+    """The base of a table within a call's fields, with declared fields of its own."""
+
+    declared: ClassVar[Mapping[str, "Field"]]
+    hints: ClassVar[Mapping[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        cls.declared, cls.hints = declared_fields(cls)
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,13 @@ def about(
     return Field(description, default, minimum, maximum, pattern)
 
 
+def declared_fields(cls: type) -> tuple[dict[str, Field], dict[str, Any]]:
+    """What a class says of its fields with `about`, and their types."""
+    hints = typing.get_type_hints(cls)
+    declared = {key: value for key in hints if isinstance(value := getattr(cls, key, None), Field)}
+    return declared, {key: hints[key] for key in declared}
+
+
 def check_fields(
     title: str, fields: Mapping[str, Field], hints: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -71,9 +96,10 @@ def check_fields(
             values[key] = declared.default
             continue
         try:
-            values[key] = _bounded(_converted(hints[key], value), declared)
+            values[key] = _bounded(_converted(hints[key], value, f"{title}: {key}"), declared)
         except _Unfit as unfit:
-            raise CallError(f"{title}: {key}: expected {unfit}, given {shown(value)}") from None
+            told = f"{_given(value)}{_way_out(hints, value)}"
+            raise CallError(f"{title}: {key}: expected {unfit}, given {told}") from None
     return values
 
 
@@ -81,33 +107,61 @@ class _Unfit(Exception):
     """What was expected instead."""
 
 
-def _converted(hint: Any, value: Any) -> Any:
+def _converted(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
+        if holds_opaque(value):
+            raise _Unfit("a value without a secret in it")
         return value
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return _one_of([part for part in typing.get_args(hint) if part is not types.NoneType], value)
+        return _one_of([part for part in typing.get_args(hint) if part is not types.NoneType], value, where)
     if origin is list:
         if value == {}:
             return []
         if not isinstance(value, list):
             raise _Unfit(f"a list of {_plural(typing.get_args(hint)[0])}")
-        return [_converted(typing.get_args(hint)[0], item) for item in value]
+        return [_converted(typing.get_args(hint)[0], item, where) for item in value]
     if origin is dict:
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise _Unfit("a table with text keys")
-        return {key: _converted(typing.get_args(hint)[1], item) for key, item in value.items()}
+        given = _named_values(value)
+        return {key: _converted(typing.get_args(hint)[1], item, where) for key, item in given.items()}
+    if isinstance(hint, type) and issubclass(hint, Table):
+        return hint(**check_fields(where, hint.declared, hint.hints, _named_values(value)))
     return CONVERTERS[hint](value)
 
 
-def _one_of(parts: Sequence[Any], value: Any) -> Any:
+def _named_values(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise _Unfit("a table with text keys")
+    return value
+
+
+def _one_of(parts: Sequence[Any], value: Any, where: str) -> Any:
     expected = []
     for part in parts:
         try:
-            return _converted(part, value)
+            return _converted(part, value, where)
         except _Unfit as unfit:
             expected.append(str(unfit))
     raise _Unfit(" or ".join(expected))
+
+
+def _given(value: Any) -> str:
+    holds = isinstance(value, list | dict) and holds_opaque(value)
+    return "a table that holds a secret" if holds else shown(value)
+
+
+def _way_out(hints: Mapping[str, Any], value: Any) -> str:
+    """Where a secret may go that was given where none may."""
+    if not holds_opaque(value):
+        return ""
+    takers = [f"`{name}`" for name, hint in hints.items() if _takes_secret(hint)]
+    if takers:
+        return f"; of this function's fields {' and '.join(takers)} may be one, or hold one"
+    return "; a secret can be handed on in `env` and `stdin` of process.run"
+
+
+def _takes_secret(hint: Any) -> bool:
+    return hint in (Opaque, Secretive) or any(_takes_secret(part) for part in typing.get_args(hint))
 
 
 def _text(value: Any) -> str:
@@ -151,17 +205,31 @@ def _name(value: Any) -> str:
 
 
 def _workspace_path(value: Any) -> str:
-    text = _text(value)
+    # A name of bytes that are no UTF-8 comes from a list of files, and must find its file again.
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else _text(value)
     parts = text.split("/")
     if not text or text.startswith("/") or ".." in parts or "\0" in text or len(text) > 4096:
         raise _Unfit("a relative path inside the workspace")
     return text
 
 
+def _glob(value: Any) -> str:
+    try:
+        return _workspace_path(value)
+    except _Unfit:
+        raise _Unfit("a glob of paths inside the workspace") from None
+
+
 def _raw(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
     return _text(value).encode()
+
+
+def _opaque(value: Any) -> Opaque:
+    if not isinstance(value, Opaque):
+        raise _Unfit("a secret")
+    return value
 
 
 CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
@@ -173,6 +241,9 @@ CONVERTERS: Mapping[Any, Callable[[Any], Any]] = {
     Duration: _duration,
     Name: _name,
     WorkspacePath: _workspace_path,
+    Opaque: _opaque,
+    Secretive: lambda value: value,
+    Glob: _glob,
 }
 
 
@@ -193,4 +264,5 @@ def _bounded(value: Any, declared: Field) -> Any:
 
 
 def _plural(hint: Any) -> str:
-    return {str: "texts", int: "whole numbers", float: "numbers", WorkspacePath: "paths"}.get(hint, "values")
+    known = {str: "texts", int: "whole numbers", float: "numbers", WorkspacePath: "paths", Glob: "globs"}
+    return known.get(hint, "values")

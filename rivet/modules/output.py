@@ -6,6 +6,7 @@ from typing import Any
 
 from rivet.modules.contract import Call, CallError, Name, StageContext, about
 from rivet.modules.env import required
+from rivet.sandbox.frames import KeepNulls
 
 MAX_OUTPUT_BYTES = 64 * 1024
 
@@ -35,7 +36,7 @@ class Get(Call, module="output", short=("name", "default")):
     example = 'local version = output.get("version")'
 
     def act(self, stage: StageContext) -> Any:
-        return stage.outputs.get(self.name, self.default)
+        return given_back(stage.outputs.get(self.name, self.default))
 
 
 class Require(Call, module="output", short=("name",)):
@@ -45,7 +46,7 @@ class Require(Call, module="output", short=("name",)):
     example = 'local version = output.require("version")'
 
     def act(self, stage: StageContext) -> Any:
-        return required("output", "output", self.name, stage.outputs)
+        return given_back(required("output", "output", self.name, stage.outputs))
 
 
 class Has(Call, module="output", short=("name",)):
@@ -63,25 +64,31 @@ class All(Call, module="output"):
 
     example = "local values = output.all()"
 
-    def act(self, stage: StageContext) -> dict[str, Any]:
-        return dict(stage.outputs)
+    def act(self, stage: StageContext) -> Any:
+        return given_back(dict(stage.outputs))
 
 
-def unfit(value: Any) -> str | None:
-    """What of the value JSON (or the database) cannot hold; None if all is well."""
+def given_back(value: Any) -> Any:
+    """The value as the script had it, `json.null` within it too. Nothing stays nothing."""
+    return KeepNulls(value) if isinstance(value, list | dict) else value
+
+
+def unfit(value: Any, *, nul: bool = False) -> str | None:
+    """What of the value JSON (or without `nul` the database) cannot hold; None if all is well."""
     match value:
         case None | bool() | int():
             return None
         case float():
             return None if math.isfinite(value) else "a number that is not finite"
         case str():
-            return "a text with a NUL character" if "\0" in value else None
+            return "a text with a NUL character" if "\0" in value and not nul else None
         case list():
-            return next((trouble for item in value if (trouble := unfit(item))), None)
+            return next((trouble for item in value if (trouble := unfit(item, nul=nul))), None)
         case dict():
             if not all(isinstance(key, str) for key in value):
                 return "a table with keys that are no texts"
-            return next((trouble for item in [*value, *value.values()] if (trouble := unfit(item))), None)
+            items = [*value, *value.values()]
+            return next((trouble for item in items if (trouble := unfit(item, nul=nul))), None)
         case bytes():
             return "a text that is not valid UTF-8"
     return f"a {type(value).__name__.lower()}"

@@ -2,14 +2,32 @@
 
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-from rivet.modules import env, git, input, log, output, process, run
-from rivet.modules.contract import Call, CallError, StageContext
+from rivet.modules import (
+    artifacts,
+    base64,
+    cache,
+    env,
+    fs,
+    git,
+    hash,
+    input,
+    json,
+    log,
+    output,
+    process,
+    report,
+    run,
+    secrets,
+    time,
+)
+from rivet.modules.contract import Binding, Call, CallError, StageContext
 
-Binding = Literal["call", "oneway"]
-
-FILES: tuple[ModuleType, ...] = (log, env, input, output, run, process, git)
+FILES: tuple[ModuleType, ...] = (
+    log, env, input, output, run, process, git, fs, json, base64, hash, time, secrets,
+    artifacts, cache, report,
+)  # fmt: skip
 
 
 def _declared(file: ModuleType) -> Iterator[type[Call]]:
@@ -24,9 +42,9 @@ FUNCTIONS: Mapping[str, Mapping[str, type[Call]]] = {
 
 
 def bindings() -> dict[str, dict[str, Binding]]:
-    """For the Lua child: which functions there are, and which of them answer nothing (`oneway`)."""
+    """For the Lua child: which functions there are, and how each is called."""
     return {
-        module: {name: "oneway" if call.oneway else "call" for name, call in calls.items()}
+        module: {name: call.binding for name, call in calls.items()}
         for module, calls in FUNCTIONS.items()
     }
 

@@ -91,8 +91,11 @@ class JobFolder:
                 raise Busy(f"another process works on {self.path.name}") from None
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.this_process().encode(), 0)
-            yield
-            os.ftruncate(fd, 0)
+            try:
+                yield
+            finally:
+                # However it ends: a note that stays says that this process, which lives on, is still at work.
+                os.ftruncate(fd, 0)
         finally:
             os.close(fd)
 

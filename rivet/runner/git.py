@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from rivet.runner.git_submodules import MOST_LEVELS, GitFailed, fetch_submodule, find_submodules
 from rivet.runner.reach import ProxyRules, ReachPolicy
 from rivet.runner.room import CannotStart, Room, RoomSpec
 from rivet.runner.room_command import Output
+from rivet.runner.room_files import RoomFiles
 from rivet.sandbox.isolation.namespaces import OURS, WORKSPACE, Bind
 
 SOURCE = f"{OURS}/source"
 CONFIG = f"{OURS}/gitconfig"
 MOST_OUTPUT = 8 << 20
 MOST_WAIT_S = 3600.0
+__all__ = ["HARDENED", "HASH", "GitFailed", "fetch_git", "find_source"]
 LAST_LINES = 5
 
 _CONFIG = b"""\
@@ -50,7 +53,7 @@ _ENVIRONMENT = {
     "no_proxy": "",
 }
 # On the command line, so that they win over what a folder's own configuration says.
-_HARDENED = (
+HARDENED = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never",
     "-c", "http.followRedirects=false", "-c", "credential.helper=", "-c", "submodule.recurse=false",
 )  # fmt: skip
@@ -58,11 +61,11 @@ _REF = re.compile(
     r"(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.))"
     r"[^\x00-\x20\x7f~^:?*\[\\./-][^\x00-\x20\x7f~^:?*\[\\]*(?<![./])"
 )
-_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class GitFailed(Exception):
-    """The repository did not come into the workspace; the message says why, and what would help."""
+# What a server says that serves plain files, or no single commit by its hash.
+_GIVES_ALL_OR_NOTHING = (b"dumb http transport does not support shallow", b"unadvertised object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,16 @@ def fetch_git(
     on_output: Output,
     stop: Callable[[], str | None] = lambda: None,
     timeout_s: float = MOST_WAIT_S,
+    submodules: bool = False,
+    levels: int = MOST_LEVELS,
 ) -> str:
     """Bring `url` into `path` of the workspace and check out `ref` (a branch or tag) or `commit`; its hash.
 
     `spec` is the stage's own room: workspace, user and tools are taken from it. Without `ref` and `commit`
     it is the other side's default branch. `depth` is how many commits of history, 0 for all. A folder that is
     a clone of the same URL is brought up to date, what was changed in it is lost. `on_output` gets one
-    line. Raises GitFailed, RoomLost, CannotEnclose.
+    line. With `submodules` those of the commit are fetched too, `levels` within one another, from the URLs
+    that it names, where these may be reached. Raises GitFailed, RoomLost, CannotEnclose.
     """
     begun = time.monotonic()
     source = find_source(url, reach)
@@ -124,10 +130,18 @@ def fetch_git(
         git.run("checkout", "--quiet", "--force", *target.checkout)
         git.run("reset", "--quiet", "--hard")
         found = git.run("rev-parse", "--verify", "HEAD").strip()
-    if not _HASH.fullmatch(found):
+        within = find_submodules(git.run, source.given) if submodules else []
+    if not HASH.fullmatch(found):
         raise GitFailed(f"git.clone: git did not say which commit it checked out of {url}")
     done = f"{url}: {target.shown} at {found[:12]} in {path} after {time.monotonic() - begun:.1f} s\n"
     on_output("stdout", done.encode())
+    for each in within:
+        fetch_submodule(
+            each, path, levels, lambda url, commit, at, left: fetch_git(
+                url, None, commit, depth, at, spec=spec, reach=reach, on_output=on_output, stop=stop,
+                timeout_s=begun + timeout_s - time.monotonic(), submodules=True, levels=left,
+            ),
+        )  # fmt: skip
     return found
 
 
@@ -166,7 +180,7 @@ def _local(given: str, path: str, reach: ReachPolicy) -> Source:
 def _check_wanted(ref: str | None, commit: str | None) -> None:
     if ref is not None and not _REF.fullmatch(ref):
         raise GitFailed(f'git.clone: branch: "{ref}" cannot be the name of a branch or tag')
-    if commit is not None and not _HASH.fullmatch(commit):
+    if commit is not None and not HASH.fullmatch(commit):
         raise GitFailed(
             f'git.clone: commit: expected a full hash of 40 hexadecimal digits, given "{commit}"'
         )
@@ -179,6 +193,7 @@ class _Git:
         self, room: Room, path: str, source: Source, stop: Callable[[], str | None], until: float
     ) -> None:
         self._room = room
+        self._files = RoomFiles(room)
         self._path = path
         self._folder = WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
         self._source = source
@@ -188,14 +203,18 @@ class _Git:
     def prepare(self) -> bool:
         """Make an empty repository (True), or make sure that what is there is a clone of the same URL."""
         path = self._path
-        found = self._room.stat(path)
-        if found is None or (found.kind == "folder" and not self._room.list(path)):
+        try:
+            found = self._files.stat(path)
+            is_empty = found is None or (found.kind == "folder" and not self._files.list(path))
+        except OSError as error:
+            raise GitFailed(f'git.clone: path: "{path}" cannot be cloned into: {error.strerror}') from None
+        if found is None or is_empty:
             self.run("init", "--quiet", "--template=", "--", self._folder, within=False)
             self.run("config", "remote.origin.url", self._source.given)
             self.run("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
             return True
         origin = ""
-        if found.kind == "folder" and self._room.exists(f"{path}/.git"):
+        if found.kind == "folder" and self._files.exists(f"{path}/.git"):
             origin = self.run("config", "--default", "", "--get", "remote.origin.url").rstrip("\n")
         if origin != self._source.given:
             holds = f"is a clone of {origin}" if origin else "is not empty and holds no clone"
@@ -238,7 +257,7 @@ class _Git:
         common = ["fetch", "--quiet", "--no-recurse-submodules", "--no-write-fetch-head"]
         everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
         if depth == 0:
-            whole = ["--unshallow"] if self._room.exists(f"{self._path}/.git/shallow") else []
+            whole = ["--unshallow"] if self._files.exists(f"{self._path}/.git/shallow") else []
             self.run(*common, *whole, "--", self._source.url, *everything)
             if commit is not None and not self._has(commit):
                 self.run(*common, "--", self._source.url, *target.refspecs)
@@ -247,9 +266,8 @@ class _Git:
         code, _, err = self._try(*shallow)
         if code == 0:
             return
-        if b"dumb http transport does not support shallow" not in err:
+        if not any(words in err for words in _GIVES_ALL_OR_NOTHING):
             raise self._failed("fetch", err)
-        # A server of plain files can give everything or nothing, and no single commit by its hash.
         self.run(*common, "--", self._source.url, *(everything if commit is not None else target.refspecs))
 
     def _has(self, commit: str) -> bool:
@@ -290,7 +308,7 @@ class _Git:
         output = _Kept()
         try:
             ended = self._room.run(
-                ["git", *_HARDENED, *protocol, *place, *arguments],
+                ["git", *HARDENED, *protocol, *place, *arguments],
                 env=_ENVIRONMENT,
                 on_output=output.take,
                 timeout_s=max(0.1, self._until - time.monotonic()),

@@ -9,6 +9,7 @@ from typing import Any
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
+from rivet.domain.mask import Masker
 from rivet.domain.record import Record, RecordType
 from rivet.journal.spool import Spool
 from rivet.journal.stream import MAX_WAITING, StreamWriter
@@ -26,7 +27,8 @@ class Journal:
     """Safe among the threads of one supervisor. Where Redis does not take a record, the spooler will.
 
     Once a record could not be sent this writer sends no more of this journal, so that all of it goes out
-    in order by one hand.
+    in order by one hand. `masker` knows the secrets of the stage at work:
+    whoever records a text of a stage's has it masked before.
     """
 
     def __init__(self, job: JobId, epoch: Epoch, spool: Spool, stream: StreamWriter) -> None:
@@ -34,6 +36,7 @@ class Journal:
         self._spool, self._stream = spool, stream
         self._guard = threading.Lock()
         self._sends = True
+        self.masker = Masker()
 
     def record(
         self,

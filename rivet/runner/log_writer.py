@@ -1,6 +1,7 @@
-"""What a stage says, cut into lines, encoded and written to the journal in chunks."""
+"""What a stage says, masked, cut into lines, encoded and written to the journal in chunks."""
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -8,29 +9,41 @@ import zstandard
 
 from rivet.domain.ids import StageKey
 from rivet.domain.log import MAX_CHUNK_BYTES, MAX_LINE_BYTES, Chunk, Mark, encode_line
+from rivet.domain.mask import MaskedStream
 from rivet.domain.record import RecordType
 from rivet.runner.journal import Journal, now_text
 
 FLUSH_S = 0.015
+MAX_LINES = 10_000_000
 
 
 class LogWriter:
     """Of one attempt. Lines go out within 15 ms, or when a chunk is full; a line that has no end yet waits.
 
-    A line over 64 KiB is cut into several. Use as a context manager: leaving writes what is left.
+    A line over 64 KiB is cut into several, after secrets in it were masked. Use as a context manager: leaving
+    writes what is left.
     """
 
-    def __init__(self, journal: Journal, stage: StageKey, attempt: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        stage: StageKey,
+        attempt: int,
+        max_bytes: int,
+        max_lines: int = MAX_LINES,
+    ) -> None:
         self._journal, self._stage, self._attempt = journal, stage, attempt
-        self._left = max_bytes
+        self._left, self._lines_left = max_bytes, max_lines
         self._guard = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
         self._texts: list[str] = []
         self._marks: list[Mark] = []
         self._size = 0
-        self._partial: dict[str, bytes] = {}
+        self._partial: dict[tuple[int, str], bytes] = {}
+        self._screens: dict[tuple[int, str], MaskedStream] = {}
         self._packer = zstandard.ZstdCompressor(level=1)
         self._flusher = threading.Thread(target=self._flush_often, name="log-writer", daemon=True)
+        self._failure: OSError | None = None
         self.lines = 0
         self.bytes = 0
 
@@ -45,39 +58,66 @@ class LogWriter:
         self._wake.set()
         self._flusher.join()
         with self._guard:
-            for stream in list(self._partial):
-                self._finish(stream)
+            for source in {source for source, _ in self._screens}:
+                self._finish(source)
             self._flush()
 
     def output(self, stream: str, data: bytes) -> None:
-        """Bytes that a process wrote to `stdout` or `stderr`."""
-        with self._guard:
-            head, feed, tail = (self._partial.get(stream, b"") + data).rpartition(b"\n")
-            if feed:
-                self._add(head.split(b"\n"), stream, None)
-            while len(tail) > MAX_LINE_BYTES:
-                self._add([tail[:MAX_LINE_BYTES]], stream, None)
-                tail = tail[MAX_LINE_BYTES:]
-            self._partial[stream] = tail
-        self._wake.set()
+        """Bytes that a process wrote to `stdout` or `stderr`. Raises OSError once the disk took no more."""
+        self.take(stream, data)
 
-    def finish(self) -> None:
-        """A process has ended: what it wrote last is a line, with or without its end."""
+    def take(self, stream: str, data: bytes, source: int = 0) -> bytes:
+        """As `output`; what of it may be told by now, masked. The rest comes with more, or with `finish`.
+
+        `source` tells apart what several processes write at once: each has lines of its own.
+        """
+        place = source, stream
         with self._guard:
-            for stream in list(self._partial):
-                self._finish(stream)
+            if self._failure is not None:
+                raise self._failure
+            screen = self._screens.get(place)
+            if screen is None:
+                screen = self._screens[place] = self._journal.masker.stream()
+            told = screen.feed(data)
+            self._cut(place, told)
         self._wake.set()
+        return told
+
+    def finish(self, source: int = 0) -> Mapping[str, bytes]:
+        """A process has ended: what it wrote last is a line, with or without its end.
+
+        What was held of it, by stream.
+        """
+        with self._guard:
+            held = self._finish(source)
+        self._wake.set()
+        return held
 
     def say(self, level: str, text: str, stream: str = "log") -> None:
         """An entry of the script, or of Rivet itself (`stream` = `rivet`); may have several lines."""
         with self._guard:
-            self._add(text.encode().split(b"\n"), stream, level)
+            self._add(self._journal.masker.mask_text(text).encode().split(b"\n"), stream, level)
         self._wake.set()
 
-    def _finish(self, stream: str) -> None:
-        tail = self._partial.pop(stream, b"")
-        if tail:
-            self._add([tail], stream, None)
+    def _cut(self, place: tuple[int, str], data: bytes) -> None:
+        stream = place[1]
+        head, feed, tail = (self._partial.get(place, b"") + data).rpartition(b"\n")
+        if feed:
+            self._add(head.split(b"\n"), stream, None)
+        while len(tail) > MAX_LINE_BYTES:
+            self._add([tail[:MAX_LINE_BYTES]], stream, None)
+            tail = tail[MAX_LINE_BYTES:]
+        self._partial[place] = tail
+
+    def _finish(self, source: int) -> dict[str, bytes]:
+        held = {}
+        for place in [each for each in self._screens if each[0] == source]:
+            _, stream = place
+            held[stream] = self._screens.pop(place).finish()
+            self._cut(place, held[stream])
+            if tail := self._partial.pop(place):
+                self._add([tail], stream, None)
+        return held
 
     def _add(self, lines: list[bytes], stream: str, level: str | None) -> None:
         mark = (stream, level)
@@ -91,7 +131,9 @@ class LogWriter:
         if self._left <= 0:
             return
         self._left -= len(raw) + 1
-        if self._left <= 0:
+        self._lines_left -= 1
+        if self._left <= 0 or self._lines_left <= 0:
+            self._left = 0
             raw = b"[the rest of this stage's output is over the limit and was cut]"
         if self._size + len(raw) > MAX_CHUNK_BYTES:
             self._flush()
@@ -105,7 +147,11 @@ class LogWriter:
             self._over.wait(FLUSH_S)
             self._wake.clear()
             with self._guard:
-                self._flush()
+                try:
+                    self._flush()
+                except OSError as error:
+                    self._failure = error  # a full disk ends the stage with the next that it says
+                    return
 
     def _flush(self) -> None:
         if not self._texts:

@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import logging
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rivet.domain.kept_rules import kept_of
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.pipeline import digest_of
@@ -22,6 +24,7 @@ from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
+from rivet.runner.stage_keeps import StageKeeps
 from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, open_script
 
 _log = logging.getLogger(__name__)
@@ -129,13 +132,18 @@ class _Attempt:
                 error = Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=_told(str(lost)))
             except Exception as broken:  # noqa: BLE001
                 # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
-                _log.exception("attempt %d of stage %s broke", self._number, self._stage.key)
+                trace = self._journal.masker.mask_text(traceback.format_exc())
+                _log.error("attempt %d of stage %s broke\n%s", self._number, self._stage.key, trace)
                 error = Outcome(AttemptStatus.ERRORED, error=_told(f"Rivet itself failed: {broken}"))
             outcome = self._outcome(lease.stopped(), error)
+            if outcome.error is not None:
+                message = self._journal.masker.mask_text(outcome.error["message"])
+                outcome.error = {**outcome.error, "message": message}
             outcome.outputs = calls.new_outputs
             return outcome
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
+        calls.secrets.mask_those_of_earlier_stages()
         facts = self._facts()
         script = open_script(
             self._desk.zygote,
@@ -160,18 +168,32 @@ class _Attempt:
                         "what it returns must depend on inputs alone"
                     ),
                 )
-            return script.run(("stages", self._stage.index), functools.partial(self._call, calls))
+            fields = kept_of(script.table["stages"][self._stage.index - 1])
+            keeps = StageKeeps(fields, self._stage.key, calls)
+            keeps.before()
+            error = script.run(("stages", self._stage.index), functools.partial(self._call, calls))
+        failure = keeps.after(passed=error is None)
+        if failure is not None:
+            return Outcome(AttemptStatus.FAILED, error=_told(failure))
+        return error
 
     def _facts(self) -> Mapping[str, Any]:
         return {**self._order.facts, "attempt": self._number}
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:
-            return registry.call(module, function, args, calls)
+            return self._masked(registry.call(module, function, args, calls))
         except CallError as error:
             if error.exit_code is not None:
                 self._exit_code = error.exit_code
-            raise Refused(str(error)) from None
+            raise Refused(self._journal.masker.mask_text(str(error))) from None
+
+    def _masked(self, answer: Any) -> Any:
+        """What comes back into a script. The names of a table's fields are ours, and stay."""
+        mask = self._journal.masker.mask_value
+        if isinstance(answer, dict):
+            return {name: mask(value) for name, value in answer.items()}
+        return mask(answer)
 
     def _ping(self) -> None:
         if self._calls is not None:

@@ -13,16 +13,17 @@ import os
 import re
 import select
 import socket
-import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType
 from typing import Self
 
 import rivet.sandbox
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, network_hint
+from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
 from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost
 from rivet.runner.tools import ToolRoots
@@ -34,6 +35,7 @@ from rivet.sandbox.isolation.namespaces import (
     CannotEnclose,
     Enclosed,
     Enclosure,
+    KilledEarly,
     enclose,
     interpreter,
 )
@@ -41,6 +43,7 @@ from rivet.sandbox.isolation.namespaces import (
 __all__ = ["CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomSpec", "prepare_workspace"]
 
 MOST_LEFT_OVER = 16
+FILE_MODULES = ("files", "file_trees", "file_search", "file_work")
 
 _PYTHON = (str(interpreter()), "-I", "-S", "-X", "utf8")
 
@@ -68,35 +71,34 @@ class RoomSpec:
     hostname: str = "stage"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file of the workspace, as the room tells of it."""
-
-    kind: str
-    size: int
-    changed_at: float
-
-
 class Room:
     """An open room. It dies with the thread that opened it, which has to live as long."""
 
     def __init__(self, spec: RoomSpec) -> None:
-        """Open it. Raises CannotEnclose or NoBubblewrap where the sandbox cannot be had."""
+        """Open it. Raises CannotEnclose or NoBubblewrap where the sandbox cannot be had, RoomLost where
+        it is killed meanwhile.
+        """
         self.spec = spec
         self._idents = itertools.count(1)
         self._left: list[int] = []
+        self._readers = Readers()
         self._proxy: Proxy | None = None
         self._last_ping = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._link = Link(ours)
         with theirs:
-            self._enclosed = self._enclose(theirs.fileno())
+            try:
+                self._enclosed = self._enclose(theirs.fileno())
+            except KilledEarly as killed:
+                raise RoomLost(str(killed)) from killed
         try:
             listeners = self._link.receive_listeners()
         except RoomLost as lost:
             said = self._enclosed.complaints()
             self.close()
-            raise CannotEnclose(f"{lost}{': ' + said if said else ''}") from lost
+            if not said:
+                raise  # whoever cannot enclose says why: this one was killed
+            raise CannotEnclose(f"{lost}: {said}") from lost
         if listeners and spec.network is not None:
             self._proxy = _opened_proxy(listeners, spec.network)
 
@@ -115,7 +117,12 @@ class Room:
                     *(Bind(path, str(path)) for path in spec.read_only),
                     *spec.binds,
                 ),
-                files={**spec.files, **_hosts(spec.hostname, doors), program: _agent()},
+                files={
+                    **spec.files,
+                    **_hosts(spec.hostname, doors),
+                    **_library(),
+                    program: _compiled("agent"),
+                },
                 hostname=spec.hostname,
             ),
             [*_PYTHON, program, str(control), str(spec.ping_s), listens if spec.network is not None else ""],
@@ -151,7 +158,7 @@ class Room:
         env: Mapping[str, str],
         on_output: Output,
         cwd: str = ".",
-        stdin: bytes | None = None,
+        stdin: bytes | int | None = None,
         timeout_s: float | None = None,
         stop: Callable[[], str | None] = lambda: None,
         grace_s: float = 10.0,
@@ -159,18 +166,42 @@ class Room:
         """Run a command until its own process has ended; what it leaves running is not waited for.
 
         `env` is added to the room's own environment; `PATH_PREPEND` in it is put before the PATH. `cwd` is
-        relative to the workspace. `stop` is asked at least every 0.2 s: a reason ends everything in the
-        room (TERM, `grace_s`, KILL); running out of `timeout_s` ends the command and what belongs to it.
+        relative to the workspace; `stdin` is its input, or a descriptor to read it from. `stop` is asked at
+        least every 0.2 s: a reason ends everything in the room (TERM, `grace_s`, KILL); running out of
+        `timeout_s` ends the command and what belongs to it.
         Raises CannotStart and RoomLost, and whatever `on_output` and `stop` raise.
         """
         asked = Asked(argv, self._whole(env), _below_workspace(cwd), stdin, timeout_s, grace_s)
         self._discard_left_over()
-        command = Command(next(self._idents), asked, self._link, self._ping_at_times)
-        ended, left = command.run(on_output, stop)
+        ended, left = self._command(asked).run(on_output, stop)
         self._left += left
         while len(self._left) > MOST_LEFT_OVER:
             os.close(self._left.pop(0))
         return ended
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        on_output: Output,
+        cwd: str = ".",
+        stdin: bytes | None = None,
+        timeout_s: float | None = None,
+        grace_s: float = 10.0,
+    ) -> Background:
+        """Start a command beside others; it ends with the room at the latest.
+
+        `on_output` is called by a thread of the room's. Else as `run`. Raises CannotStart and RoomLost.
+        """
+        asked = Asked(argv, self._whole(env), _below_workspace(cwd), stdin, timeout_s, grace_s)
+        command = Background(next(self._idents), asked, self._link, self._ping_at_times, on_output)
+        self._readers.follow(command, command.start())
+        return command
+
+    def has_heard_all_of(self, command: Background, within_s: float) -> bool:
+        """Wait until all that a background command and its descendants wrote was read; whether it was."""
+        return self._readers.has_read_all_of(command, within_s)
 
     def ping(self) -> None:
         """Say that the supervisor lives: more often than `ping_s`, from any thread. Raises RoomLost."""
@@ -187,6 +218,7 @@ class Room:
         if self._proxy is not None:
             self._proxy.close()
         self._link.close()
+        self._readers.close()
         for fd in self._left:
             os.close(fd)
         self._left.clear()
@@ -198,42 +230,33 @@ class Room:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def stat(self, path: str) -> Found | None:
-        """What is at a path of the workspace; None if nothing. A link at its end is not followed."""
-        answer = self._ask("stat", path)
-        if answer.number == 0:
-            return None
-        size, _, changed = answer.payload.partition(b" ")
-        if not (size.isdigit() and changed.lstrip(b"-").isdigit()):
-            raise RoomLost("the agent of the stage's room told of a file in a way that cannot be read")
-        return Found(_kind(answer.number), int(size), float(changed))
+    def work(
+        self, arguments: Sequence[str], *, on_output: Output, stop: Callable[[], str | None]
+    ) -> Ended:
+        """Have the agent do what may take long with files (`sandbox/file_work.py`), in a process of its own.
 
-    def exists(self, path: str) -> bool:
-        return self.stat(path) is not None
+        Raises CannotStart and RoomLost.
+        """
+        ended, left = self._command(Asked(arguments, {}, "", None, None, 1.0, "work")).run(on_output, stop)
+        self._left += left
+        return ended
 
-    def list(self, path: str) -> list[str]:
-        """Names in a folder of the workspace. Raises OSError where it is none or leads out."""
-        payload = self._ask("list", path).payload
-        return [name.decode("utf-8", "surrogateescape") for name in payload.split(b"\0") if name]
-
-    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a small file of the workspace, at most 1 MiB. Raises OSError, ValueError."""
-        if len(data) > 1 << 20:
-            raise ValueError(f"{path}: {len(data)} bytes are more than the 1 MiB that is written this way")
-        self._ask("write", path, data, mode)
-
-    def _ask(self, verb: str, path: str, *rest: object) -> Answer:
+    def ask(self, verb: str, *rest: object) -> Answer:
+        """Ask the agent for something that it does at once. Raises OSError as it tells it, and RoomLost."""
         ident = next(self._idents)
-        self._link.send(verb, ident, path.encode("utf-8", "surrogateescape"), *rest)
+        self._link.send(verb, ident, *rest)
         deadline = time.monotonic() + ANSWER_WAIT_S
         while self._link.wait(deadline - time.monotonic()):
             answer = self._link.receive()
             if answer.ident != ident:
                 continue
             if answer.kind == "error":
-                raise OSError(answer.number, answer.payload.decode(errors="replace"), path)
+                raise OSError(answer.number, answer.payload.decode(errors="replace"))
             return answer
         raise RoomLost("the agent of the stage's room does not answer")
+
+    def _command(self, asked: Asked) -> Command:
+        return Command(next(self._idents), asked, self._link, self._ping_at_times)
 
     def _whole(self, env: Mapping[str, str]) -> dict[str, str]:
         whole = {**self.environment, **env}
@@ -273,10 +296,22 @@ def prepare_workspace(folder: Path, uid: int | None) -> None:
 
 
 @functools.cache
-def _agent() -> bytes:
-    """The agent, compiled: it is not parsed at each start. Its interpreter is the one that runs here."""
-    source = Path(rivet.sandbox.__file__).with_name("agent.py").read_bytes()
-    code = compile(source, "agent.py", "exec", dont_inherit=True, optimize=2)
+def _library() -> dict[str, bytes]:
+    """What the agent imports when it is first asked for a file, by its place in the room."""
+    folder = f"{OURS}/lib/rivet"
+    nothing = _packed(compile("", "__init__.py", "exec"))
+    files = {f"{folder}/sandbox/{name}.pyc": _compiled(name) for name in FILE_MODULES}
+    return {f"{folder}/__init__.pyc": nothing, f"{folder}/sandbox/__init__.pyc": nothing, **files}
+
+
+@functools.cache
+def _compiled(name: str) -> bytes:
+    """A program of ours for rooms: not parsed at each start. Its interpreter is the one that runs here."""
+    source = Path(rivet.sandbox.__file__).with_name(f"{name}.py").read_bytes()
+    return _packed(compile(source, f"{name}.py", "exec", dont_inherit=True, optimize=2))
+
+
+def _packed(code: CodeType) -> bytes:
     return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
@@ -318,8 +353,3 @@ def _proxied(port: int) -> dict[str, str]:
 
 def _below_workspace(path: str) -> str:
     return WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
-    return kinds.get(stat.S_IFMT(mode), "other")

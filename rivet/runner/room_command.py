@@ -43,14 +43,18 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be run: program and arguments, its whole environment, and where, from the room's root."""
+    """What is to be run: program and arguments, its whole environment, and where, from the room's root.
+
+    With `verb` "work" it is the agent's own work with files, and `argv` says which.
+    """
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str
-    stdin: bytes | None
+    stdin: bytes | int | None
     timeout_s: float | None
     grace_s: float
+    verb: str = "run"
 
 
 class Command:
@@ -79,11 +83,13 @@ class Command:
         except BaseException:
             self._abandon()
             raise
+        left, self._pipes = list(self._pipes), {}
+        return self._ended(time.monotonic() - begun, ended_by, reason), left
+
+    def _ended(self, seconds: float, ended_by: Literal["timeout", "stop"] | None, reason: str) -> Ended:
         status = self._status if self._status is not None else -signal.SIGKILL
         number = -status if status < 0 else None
-        code = 128 + number if number is not None else status
-        left, self._pipes = list(self._pipes), {}
-        return Ended(code, time.monotonic() - begun, ended_by, number, reason), left
+        return Ended(status if number is None else 128 + number, seconds, ended_by, number, reason)
 
     def _start(self) -> None:
         asked = self._asked
@@ -92,7 +98,8 @@ class Command:
         fds, ours = [], []
         try:
             if asked.stdin is not None:
-                fds.append(_sealed(asked.stdin))
+                given = asked.stdin
+                fds.append(_sealed(given) if isinstance(given, bytes) else os.dup(given))
             for stream in ("stdout", "stderr"):
                 read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
                 self._pipes[read] = stream
@@ -100,7 +107,8 @@ class Command:
                 fds.append(write)
                 os.set_blocking(write, True)
                 _enlarge(read)
-            self._link.send("run", self._ident, argv, env, _encoded(asked.cwd), fds=fds)
+            more = (env, _encoded(asked.cwd)) if asked.verb == "run" else ()
+            self._link.send(asked.verb, self._ident, argv, *more, fds=fds)
         except BaseException:
             self._close_pipes()
             raise

@@ -11,11 +11,11 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MAX_ANSWER = (1 << 20) + 64
+MAX_ANSWER = (8 << 20) + 64
 ANSWER_WAIT_S = 10.0
 MOST_LISTENERS = 32
 _HEAD = re.compile(rb"(ready|started|failed|ended|answer|error) (\d{1,9}) (-?\d{1,12})\n", re.ASCII)
@@ -40,6 +40,8 @@ class Link:
         self._control = control
         self._control.settimeout(ANSWER_WAIT_S)
         self._sending = threading.Lock()
+        self.routes: dict[int, Callable[[Answer], None]] = {}
+        """Who is told of answers that may come while somebody else waits for another, by their ident."""
 
     def fileno(self) -> int:
         return self._control.fileno()
@@ -68,7 +70,10 @@ class Link:
         head = _HEAD.match(body)
         if head is None:
             raise RoomLost("the agent of the stage's room sent what is no answer")
-        return Answer(head[1].decode(), int(head[2]), int(head[3]), body[head.end() :])
+        answer = Answer(head[1].decode(), int(head[2]), int(head[3]), body[head.end() :])
+        if answer.ident in self.routes:
+            self.routes[answer.ident](answer)
+        return answer
 
     def receive_listeners(self) -> list[socket.socket]:
         """Wait until the agent is ready; the listening sockets that come along. Raises RoomLost.

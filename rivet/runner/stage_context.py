@@ -1,27 +1,38 @@
 """What a stage's module calls act on: its log, its values, and its room, opened when first needed."""
 
+import contextlib
+import functools
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
+from rivet.domain.secret import Opaque
 from rivet.domain.wording import lua_number
 from rivet.modules.contract import CallError, Process
+from rivet.runner.artifacts import StageArtifacts
+from rivet.runner.cache import StageCaches
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.git import GitFailed, fetch_git
 from rivet.runner.journal import Journal
+from rivet.runner.kept_output import Kept
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.reach import ProxyRules
-from rivet.runner.room import CannotStart, Room, RoomSpec
+from rivet.runner.reports import StageReports
+from rivet.runner.room import CannotStart, Ended, Room, RoomSpec
+from rivet.runner.room_command import Output
+from rivet.runner.room_files import RoomFiles
+from rivet.runner.secrets import StageSecrets
+from rivet.runner.stage_background import StageBackground
+from rivet.runner.stage_files import StageFiles
+from rivet.runner.stage_git import run_git
+from rivet.runner.stage_groups import StageGroups
 
-MAX_CAPTURE_BYTES = 1024 * 1024
-TAIL_LINES = 12
 GRACE_S = 10.0
+PAUSE_LOOK_S = 0.05
 
 
 class Stopped(Exception):
@@ -55,54 +66,66 @@ class StageCalls:
         self.outputs: dict[str, Any] = dict(outputs)
         self.new_outputs: dict[str, Any] = {}
         self.facts: Mapping[str, Any] = order.facts
+        self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self, self._go_on)
+        self.caches = StageCaches(order, desk.client, self, self._go_on)
+        self.reports = StageReports(self._record, journal.masker.mask_value)
+        say = functools.partial(log.say, stream="rivet")
+        self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, say, self._go_on)
+        self.background = StageBackground(self, log)
+        self._groups = StageGroups(log)
 
     def say(self, level: str, text: str) -> None:
         self._log.say(level, text)
 
+    def begin_group(self, name: str) -> int:
+        return self._groups.begin(name)
+
+    def end_group(self, number: int) -> None:
+        self._groups.end(number)
+
     def set_output(self, name: str, value: Any) -> None:
+        name, value = self._journal.masker.mask_value([name, value])
         self.outputs[name] = self.new_outputs[name] = value
         self._record(RecordType.OUTPUT, {"name": name, "value": value})
 
     def set_summary(self, markdown: str) -> None:
+        markdown = self._journal.masker.mask_text(markdown)
         self._record(RecordType.SUMMARY, {"markdown": markdown.replace("\0", "")})
 
-    def _record(self, type: RecordType, data: Mapping[str, Any]) -> None:
-        self._journal.record(type, stage=self._stage.key, attempt=self._attempt, data=data)
+    def secret(self, name: str) -> Opaque:
+        return self.secrets.get(name)
+
+    def _record(self, type: RecordType, data: Mapping[str, Any], body: bytes = b"") -> None:
+        self._journal.record(type, stage=self._stage.key, attempt=self._attempt, data=data, body=body)
 
     def run_process(
         self,
         argv: Sequence[str],
         *,
-        env: Mapping[str, str],
+        env: Mapping[str, str | Opaque],
         cwd: str,
-        stdin: bytes | None,
+        stdin: bytes | Opaque | None,
         timeout_s: float | None,
         capture: bool,
         quiet: bool = False,
     ) -> Process:
         self._go_on()
-        kept: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        sizes = {"stdout": 0, "stderr": 0}
-        tail: deque[bytes] = deque(maxlen=2)
+        kept = Kept(capture)
 
         def take(stream: str, data: bytes) -> None:
-            if not quiet:
-                self._log.output(stream, data)
-            if capture and sizes[stream] < MAX_CAPTURE_BYTES:
-                kept[stream].append(data[: MAX_CAPTURE_BYTES - sizes[stream]])
-                sizes[stream] += len(data)
-            tail.append(data[-4096:])
+            kept.keep(stream, data if quiet else self._log.take(stream, data))
 
         self.in_process = True
         room = self._opened()
         try:
             self._assure()
             self._go_on()
+            variables, given = self.prepared("process.run", env, stdin)
             ended = room.run(
                 list(argv),
-                env=self._process_env(env),
+                env=variables,
                 cwd=cwd,
-                stdin=stdin,
+                stdin=given,
                 timeout_s=timeout_s,
                 on_output=take,
                 stop=self._stopped,
@@ -112,7 +135,8 @@ class StageCalls:
             raise CallError(f"process.run: {error}") from None
         finally:
             self.in_process = False
-            self._log.finish()
+            for stream, data in self._log.finish().items():
+                kept.keep(stream, data)
         self._go_on()
         if ended.ended_by == "timeout":
             raise CallError(
@@ -120,14 +144,16 @@ class StageCalls:
             )
         return Process(
             ended.exit_code,
-            b"".join(kept["stdout"]),
-            b"".join(kept["stderr"]),
+            kept.captured("stdout"),
+            kept.captured("stderr"),
             ended.seconds,
-            last := _last_lines(b"".join(tail)),
+            last := kept.last_lines(),
             room.hint(last) if ended.exit_code != 0 else "",
         )
 
-    def fetch_git(self, url: str, ref: str | None, commit: str | None, depth: int, path: str) -> str:
+    def fetch_git(
+        self, url: str, ref: str | None, commit: str | None, depth: int, path: str, *, submodules: bool
+    ) -> str:
         self._go_on()
         self.in_process = True
         try:
@@ -141,6 +167,7 @@ class StageCalls:
                 reach=self._desk.reach,
                 on_output=self._log.output,
                 stop=self._stopped,
+                submodules=submodules,
             )
         except GitFailed as error:
             raise CallError(str(error)) from None
@@ -149,10 +176,75 @@ class StageCalls:
             self._log.finish()
             self._go_on()
 
+    def run_git(self, title: str, path: str, arguments: Sequence[str]) -> bytes:
+        self._go_on()
+        with self.working():
+            said = run_git(title, path, arguments, self._opened(), self._stopped)
+        self._go_on()
+        return self._journal.masker.mask(said)
+
+    def run_program(
+        self, argv: Sequence[str], *, on_output: Output, stdin: int | None = None
+    ) -> Ended:
+        """Run a program of ours in the room to its end; `stdin` is what it reads, and stays the caller's."""
+        self._go_on()
+        self.in_process = True
+        try:
+            ended = self._opened().run(
+                argv, env={}, stdin=stdin, on_output=on_output, stop=self._stopped, grace_s=1.0
+            )
+        except CannotStart as error:
+            raise CallError(f"Rivet's own program: {error}") from None
+        finally:
+            self.in_process = False
+        self._go_on()
+        return ended
+
+    def files(self, title: str) -> StageFiles:
+        self._go_on()
+        files = RoomFiles(self._opened(), self._stopped)
+        return StageFiles(files, title, self._go_on, self._journal.masker.mask)
+
+    def pause(self, seconds: float) -> None:
+        until = monotonic_deadline(seconds)
+        while (left := until - time.monotonic()) > 0:
+            self._go_on()
+            time.sleep(min(left, PAUSE_LOOK_S))
+        self._go_on()
+
     def _go_on(self) -> None:
         reason = self._stopped()
         if reason is not None:
             raise Stopped(reason)
+
+    def prepared(
+        self, title: str, env: Mapping[str, str | Opaque], stdin: bytes | Opaque | None
+    ) -> tuple[dict[str, str], bytes | None]:
+        """What a command gets as variables and standard input, secrets in their place. Raises CallError."""
+        variables = self._process_env(self.secrets.in_variables(title, env))
+        return variables, self.secrets.joined(stdin) if isinstance(stdin, Opaque) else stdin
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """While processes are waited for: a stop then ends them, and the script when they have ended."""
+        self.in_process = True
+        try:
+            yield
+        finally:
+            self.in_process = False
+
+    def room(self) -> Room:
+        return self._opened()
+
+    def go_on(self) -> None:
+        """Raises Stopped where the stage is to stop."""
+        self._go_on()
+
+    def assure(self) -> None:
+        self._assure()
+
+    def stopped(self) -> str | None:
+        return self._stopped()
 
     def _process_env(self, env: Mapping[str, str]) -> dict[str, str]:
         """What is added to the room's own variables, the narrowest last."""
@@ -200,10 +292,13 @@ class StageCalls:
 
     def close(self) -> None:
         """End everything in the room, whatever the script left running."""
+        self.background.end()
         with self._guard:
             room, self._room = self._room, None
         if room is not None:
             room.close()
+        self.background.finish()
+        self._groups.end_all()
 
 
 def _variables(order: Order, stage: OrderedStage) -> dict[str, str]:
@@ -215,10 +310,6 @@ def _variables(order: Order, stage: OrderedStage) -> dict[str, str]:
 
 def _plain(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else lua_number(value)
-
-
-def _last_lines(raw: bytes) -> list[str]:
-    return [encode_line(line) for line in raw.rstrip(b"\n").split(b"\n")[-TAIL_LINES:] if line]
 
 
 def monotonic_deadline(seconds: float) -> float:

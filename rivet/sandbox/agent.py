@@ -1,7 +1,8 @@
-"""Pid 1 of a room: starts processes on request, reaps, kills, and answers questions about files.
+"""Pid 1 of a room: starts processes on request, reaps, kills, and works with files.
 
-Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES`), imports nothing of ours and as little
-as possible of the rest: its start is the price of a room. It holds no secret. What it says is not believed on
+Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES`), imports nothing of ours but its
+neighbours for files, when it is first asked for one, and as little as possible of the rest: its start is the
+price of a room. It holds no secret. What it says is not believed on
 the other side, and it ends, and with it everything in the room, when its supervisor closes the control
 socket or does not speak for PING_S seconds.
 
@@ -20,11 +21,13 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
-MAX_ANSWER = 1 << 20
+MAX_ANSWER = 8 << 20
 MAX_REQUEST = 16 << 20
-ROOM_FOLDER = b"/workspace"
+LIBRARY = "/run/rivet/lib"
 PR_SET_DUMPABLE = 4
 SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 CLOSE_ON_EXEC = 0x40000000
@@ -79,24 +82,35 @@ class Agent:
         if verb == "run":
             argv, env, cwd = rest
             self.run(ident, argv, env, cwd, fds)
+        elif verb == "work":
+            self.run(ident, rest[0], {}, b"", fds, _file_modules().work)
+        elif verb == "file":
+            operation, *arguments = rest
+            self.say(b"answer", ident, *_file_modules().QUICK[operation](*arguments))
+        elif verb == "connect":
+            self.say(b"answer", ident, _listens(*rest), b"")
         elif verb == "kill":
             self.kill(*rest)
         elif verb == "alive":
             self.say(b"answer", ident, sum(1 for pid in _pids() if pid != 1), b"")
-        elif verb == "stat":
-            self.say(b"answer", ident, *_stat(*rest))
-        elif verb == "list":
-            self.say(b"answer", ident, *_list(*rest))
-        elif verb == "write":
-            _write(*rest)
-            self.say(b"answer", ident, 0, b"")
 
     def run(
-        self, ident: int, argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int]
+        self,
+        ident: int,
+        argv: list[bytes],
+        env: dict[bytes, bytes],
+        cwd: bytes,
+        fds: list[int],
+        work: "Callable[[list[bytes]], int] | None" = None,
     ) -> None:
-        """Start a command; how starting failed comes back through a pipe that a good exec closes."""
+        """Start a command; how starting failed comes back through a pipe that a good exec closes.
+
+        With `work` it is no program but that function, in a process of its own.
+        """
         result, told = posix.pipe2(posix.O_CLOEXEC)
         pid = posix.fork()
+        if pid == 0 and work is not None:
+            _do(work, argv, fds, told)
         if pid == 0:
             _become(argv, env, cwd, fds, told)
         posix.close(told)
@@ -181,12 +195,7 @@ def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[in
         step = b"cwd"
         posix.chdir(cwd)
         step = b"start"
-        if len(fds) == 2:
-            fds = [posix.open(b"/dev/null", posix.O_RDONLY | posix.O_CLOEXEC), *fds]
-        # Moved above 2 first: a later dup2 must not write over one that is still needed.
-        fds = [fd if fd > 2 else _above(fd) for fd in fds]
-        for number, fd in enumerate(fds):
-            posix.dup2(fd, number, True)
+        _take(fds)
         step = b"exec"
         error = _exec(argv, env)
     except OSError as failed:
@@ -196,6 +205,29 @@ def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[in
         error = 0
     posix.write(told, b"%s %d" % (step, error))
     posix._exit(127)
+
+
+def _do(work: "Callable[[list[bytes]], int]", argv: list[bytes], fds: list[int], told: int) -> None:
+    """In the child: do work of our own. Does not return."""
+    code = 70
+    try:
+        posix.setsid()
+        _signal.set_wakeup_fd(-1)
+        _take(fds)
+        posix.close(told)
+        code = work(argv)
+    finally:
+        posix._exit(code)
+
+
+def _take(fds: list[int]) -> None:
+    """Make the descriptors this process's standard ones."""
+    if len(fds) == 2:
+        fds = [posix.open(b"/dev/null", posix.O_RDONLY | posix.O_CLOEXEC), *fds]
+    # Moved above 2 first: a later dup2 must not write over one that is still needed.
+    fds = [fd if fd > 2 else _above(fd) for fd in fds]
+    for number, fd in enumerate(fds):
+        posix.dup2(fd, number, True)
 
 
 def _above(fd: int) -> int:
@@ -271,49 +303,31 @@ def _signal_to(pid: int, number: int) -> None:
         pass
 
 
-def _inside(path: bytes, flags: int) -> int:
-    """An open descriptor of a workspace path. Raises PermissionError where a link leads out of it."""
-    fd = posix.open(ROOM_FOLDER + b"/" + path, posix.O_PATH | posix.O_CLOEXEC)
-    try:
-        real = posix.readlink(b"/proc/self/fd/%d" % fd)
-        if real != ROOM_FOLDER and not real.startswith(ROOM_FOLDER + b"/"):
-            raise PermissionError(NOT_PERMITTED, "leads out of the workspace")
-        return posix.open(b"/proc/self/fd/%d" % fd, flags | posix.O_CLOEXEC | posix.O_NONBLOCK)
-    finally:
-        posix.close(fd)
+def _file_modules() -> "ModuleType":
+    """What works with files, loaded at the first use."""
+    if LIBRARY not in sys.path:
+        sys.path.insert(0, LIBRARY)
+    from rivet.sandbox import file_work
+
+    return file_work
 
 
-def _stat(path: bytes) -> tuple[int, bytes]:
-    """Mode as the number, size and time of change in the text; a last link is not followed."""
-    try:
-        found = posix.lstat(ROOM_FOLDER + b"/" + path)
-    except (FileNotFoundError, NotADirectoryError):
-        return 0, b""
-    return found.st_mode, b"%d %d" % (found.st_size, int(found.st_mtime))
-
-
-def _list(path: bytes) -> tuple[int, bytes]:
-    fd = _inside(path, posix.O_RDONLY | posix.O_DIRECTORY)
-    try:
-        names = sorted(name.encode("utf-8", "surrogateescape") for name in posix.listdir(fd))
-    finally:
-        posix.close(fd)
-    return len(names), b"\0".join(names)
-
-
-def _write(path: bytes, data: bytes, mode: int) -> None:
-    folder, _, name = path.rpartition(b"/")
-    at = _inside(folder or b".", posix.O_RDONLY | posix.O_DIRECTORY)
-    try:
-        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
-        fd = posix.open(name, flags | posix.O_NONBLOCK, mode, dir_fd=at)
+def _listens(port: int) -> int:
+    """Whether something listens at this port of the room's loopback."""
+    for family, host in ((_socket.AF_INET, "127.0.0.1"), (_socket.AF_INET6, "::1")):
         try:
-            while data:
-                data = data[posix.write(fd, data) :]
+            probe = _socket.socket(family, _socket.SOCK_STREAM)
+        except OSError:
+            continue
+        try:
+            probe.settimeout(1)
+            probe.connect((host, port))
+        except OSError:
+            continue
         finally:
-            posix.close(fd)
-    finally:
-        posix.close(at)
+            probe.close()
+        return 1
+    return 0
 
 
 def _make_undumpable() -> None:

@@ -14,7 +14,7 @@ OUT_OF_MEMORY = 71
 BROKEN = 72
 
 _NAME = b"=(rivet)"
-_PARTS = ("ordered", "wire", "basics", "modules")
+_PARTS = ("ordered", "opaque", "wire", "basics", "modules")
 
 
 def compiled_prelude(folder: str) -> bytes:
@@ -22,7 +22,8 @@ def compiled_prelude(folder: str) -> bytes:
     texts = ["local part = {}"]
     for name in _PARTS:
         texts.append(f"part.{name} = function(...) {_read(folder, name)}\nend")
-    texts.append("part.ordered = part.ordered()\npart.wire = part.wire(part.ordered)")
+    texts.append("part.ordered, part.opaque = part.ordered(), part.opaque()")
+    texts.append("part.wire = part.wire(part.ordered, part.opaque)")
     texts.append(f"return (function(...) {_read(folder, 'prelude')}\nend)(part)")
     state = lua54.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
     chunk = state.compile("\n".join(texts).encode(), name=_NAME)

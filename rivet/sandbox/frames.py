@@ -1,6 +1,8 @@
 """Frames between the supervisor and its Lua child: four bytes of length, then one value in a typed encoding.
 
     N nil · T true · F false · I int64 · D double · S bytes · L list · M table · X function, as its line
+    Z json.null (to Lua only: what comes from there says N)
+    O opaque value, a list of S (literal) and R (the name of a secret) · R stands nowhere else
 
 All numbers are little-endian. What comes from the child is a stranger's bytes: every length is checked
 against what is there before it is believed, and depth, entries and size are bounded.
@@ -8,9 +10,11 @@ against what is there before it is believed, and depth, entries and size are bou
 
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rivet.domain.pipeline import Function
+from rivet.domain.secret import MAX_PARTS, NAME, Opaque, Reference
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 40
@@ -26,10 +30,17 @@ class BadFrame(Exception):
     """Bytes from the child are no frame, or a value is one that a frame cannot hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeepNulls:
+    """A value each None of which is `json.null` in Lua. Else it is nil, which no table can hold."""
+
+    value: Any
+
+
 def pack(value: Any, limit: int = MAX_BYTES) -> bytes:
     """A frame that holds `value`. Raises BadFrame for what Lua has no type for, or what is too large."""
     parts: list[bytes] = []
-    entries = _encode(value, parts, 0)
+    entries = _encode(value, parts, 0, b"N")
     body = b"".join(parts)
     if len(body) > limit or entries > MAX_ENTRIES:
         raise BadFrame(
@@ -59,11 +70,11 @@ def unpack(body: bytes) -> Any:
     return value
 
 
-def _encode(value: Any, parts: list[bytes], depth: int) -> int:
-    """Append `value` to `parts`; how many entries its tables have in all."""
+def _encode(value: Any, parts: list[bytes], depth: int, none: bytes) -> int:
+    """Append `value` to `parts`, each None as `none`; how many entries its tables have in all."""
     match value:
         case None:
-            parts.append(b"N")
+            parts.append(none)
         case True:
             parts.append(b"T")
         case False:
@@ -73,16 +84,20 @@ def _encode(value: Any, parts: list[bytes], depth: int) -> int:
         case int() | float():
             parts.append(b"D" + _DOUBLE.pack(_as_double(value)))
         case str() | bytes():
-            raw = value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+            raw = value if isinstance(value, bytes) else _raw(value)
             parts.append(b"S" + _LENGTH.pack(len(raw)) + raw)
         case list() | tuple() | Mapping():
-            return _encode_table(value, parts, depth)
+            return _encode_table(value, parts, depth, none)
+        case Opaque():
+            return _encode_opaque(value, parts)
+        case KeepNulls():
+            return _encode(value.value, parts, depth, b"Z")
         case _:
             raise BadFrame(f"a {type(value).__name__} cannot be handed to Lua")
     return 0
 
 
-def _encode_table(value: Any, parts: list[bytes], depth: int) -> int:
+def _encode_table(value: Any, parts: list[bytes], depth: int, none: bytes) -> int:
     if depth >= MAX_DEPTH:
         raise BadFrame(f"a value is nested deeper than {MAX_DEPTH} tables")
     entries = len(value)
@@ -91,13 +106,28 @@ def _encode_table(value: Any, parts: list[bytes], depth: int) -> int:
         for key, item in value.items():
             if not isinstance(key, str | int | float) or key != key:
                 raise BadFrame(f"a {type(key).__name__} cannot be a key in Lua")
-            _encode(key, parts, depth)
-            entries += _encode(item, parts, depth + 1)
+            _encode(key, parts, depth, none)
+            entries += _encode(item, parts, depth + 1, none)
     else:
         parts.append(b"L" + _LENGTH.pack(len(value)))
         for item in value:
-            entries += _encode(item, parts, depth + 1)
+            entries += _encode(item, parts, depth + 1, none)
     return entries
+
+
+def _encode_opaque(value: Opaque, parts: list[bytes]) -> int:
+    parts.append(b"O" + _LENGTH.pack(len(value.parts)))
+    for part in value.parts:
+        tag, raw = (b"R", part.name.encode()) if isinstance(part, Reference) else (b"S", part)
+        parts.append(tag + _LENGTH.pack(len(raw)) + raw)
+    return len(value.parts)
+
+
+def _raw(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise BadFrame("a text holds half of a surrogate pair, which is no character") from None
 
 
 def _as_double(value: float) -> float:
@@ -135,6 +165,8 @@ class _Reader:
                 return self.table(depth)
             case 0x58:
                 return Function(self.number(_LENGTH))
+            case 0x4F:
+                return self.opaque(depth)
         raise BadFrame(f"a frame holds a value of unknown type 0x{tag:02x}")
 
     def number(self, form: struct.Struct) -> Any:
@@ -143,16 +175,36 @@ class _Reader:
         return number
 
     def text(self) -> str | bytes:
-        start = self.at + 4
-        end = start + int.from_bytes(self.body[self.at : start], "little")
-        if start > len(self.body) or end > len(self.body):
-            raise BadFrame(f"a text says that it has {end - start} bytes, {len(self.body) - start} are left")
-        raw = self.body[start:end]
-        self.at = end
+        raw = self.raw()
         try:
             return raw.decode()
         except UnicodeDecodeError:
             return raw
+
+    def raw(self) -> bytes:
+        start = self.at + 4
+        end = start + int.from_bytes(self.body[self.at : start], "little")
+        if start > len(self.body) or end > len(self.body):
+            raise BadFrame(f"a text says that it has {end - start} bytes, {len(self.body) - start} are left")
+        self.at = end
+        return self.body[start:end]
+
+    def opaque(self, depth: int) -> Opaque:
+        parts: list[bytes | Reference] = []
+        count = self.count(depth, smallest=5)
+        if not 0 < count <= MAX_PARTS:
+            raise BadFrame(f"an opaque value says that it has {count} parts; 1 to {MAX_PARTS} are allowed")
+        for _ in range(count):
+            tag = self.body[self.at]
+            self.at += 1
+            raw = self.raw()
+            if tag == 0x53:
+                parts.append(raw)
+            elif tag == 0x52 and NAME.fullmatch(name := raw.decode("ascii", "replace")):
+                parts.append(Reference(name))
+            else:
+                raise BadFrame("an opaque value holds something other than texts and names of secrets")
+        return Opaque(tuple(parts))
 
     def count(self, depth: int, *, smallest: int) -> int:
         count: int = self.number(_LENGTH)

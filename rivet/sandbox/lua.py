@@ -18,7 +18,10 @@ from rivet.sandbox.frames import BadFrame
 __all__ = ["Calls", "Kind", "LuaError", "LuaLimits", "NoChild", "Refused", "Script", "Zygote", "open_script"]
 
 Kind = Literal["syntax", "error", "memory", "cpu", "wall", "crash", "protocol", "too_large"]
-CallKind = Literal["call", "oneway"]
+CallKind = Literal["call", "oneway", "handle", "around", "local"]
+"""`handle`: what is answered is a number, for which the script gets an object with the methods that are
+listed as `function:method`. `around`: a function of the script's is called between it and `function:end`.
+`local`: the child does it by itself."""
 Calls = Callable[[str, str, list[Any]], Any]
 _KINDS_OF_CHILD = ("syntax", "error", "memory", "cpu", "protocol")
 
@@ -81,7 +84,7 @@ class Script:
                     case ["said", *entries]:
                         self._hear(entries, calls)
                     case ["call", str(module), str(function), list(arguments)]:
-                        self._child.send(self._answer(module, function, arguments, calls))
+                        self._reply(module, function, arguments, calls)
                     case ["failed", {"kind": _, "message": _} as failure]:
                         return _failure(failure, self._filename)
                     case ["done"]:
@@ -128,8 +131,16 @@ class Script:
                 case _:
                     raise BadFrame("an entry is none that a script says")
 
+    def _reply(self, module: str, function: str, arguments: list[Any], calls: Calls) -> None:
+        self._check(module, function, "call", "handle", "around")
+        answer = self._answer(module, function, arguments, calls)
+        try:
+            self._child.send(answer)
+        except BadFrame as unfit:
+            told = f"{module}.{function}: what it gives does not fit into a script: {unfit}"
+            self._child.send({"refused": told})
+
     def _answer(self, module: str, function: str, arguments: list[Any], calls: Calls) -> dict[str, Any]:
-        self._check(module, function, "call")
         if self._late_refusal is not None:
             refusal, self._late_refusal = self._late_refusal, None
             return {"refused": refusal}
@@ -138,8 +149,8 @@ class Script:
         except Refused as refused:
             return {"refused": str(refused)}
 
-    def _check(self, module: str, function: str, kind: CallKind) -> None:
-        if self._modules.get(module, {}).get(function) != kind:
+    def _check(self, module: str, function: str, *kinds: CallKind) -> None:
+        if self._modules.get(module, {}).get(function) not in kinds:
             raise BadFrame("a script calls what it was not given")
 
     def _late(self) -> LuaError | None:
@@ -160,7 +171,8 @@ def open_script(
 ) -> Script | LuaError:
     """Evaluate a file in a new child.
 
-    `modules` says which functions exist, and whether the script waits for them (`call`) or not (`oneway`);
+    `modules` says which functions exist, and of which kind: whether the script waits for them (`call`) or not
+    (`oneway`), and so on;
     `values` are constants such as `run.id`. With `resolve`, `stages` given as a function is called, with
     `input` and `run` to read, and replaced by its result. `running_values` are constants that only a stage's
     script sees. Raises NoChild.

@@ -7,7 +7,7 @@ local fail_at_caller, flush, phase, say, text_of = side.fail_at_caller, side.flu
 
 local concat, error, pack, pcall, rawget, select, setmetatable, type =
   table.concat, error, table.pack, pcall, rawget, select, setmetatable, type
-local next, pack_text = next, string.pack
+local next, pack_text, find, match, rawequal, unpack = next, string.pack, string.find, string.match, rawequal, table.unpack
 
 local MOST_SHORT = 65536
 
@@ -53,8 +53,8 @@ local function make_oneway(module, name)
   end
 end
 
-local function make_call(module, name)
-  local title = module .. "." .. name
+local function make_call(module, name, shown_as)
+  local title = shown_as or module .. "." .. name
   local head = wire.encoded("call") .. wire.encoded(module) .. wire.encoded(name)
   return function(...)
     if phase() ~= "running" then
@@ -70,6 +70,120 @@ local function make_call(module, name)
     return answer.value
   end
 end
+
+-- Objects that stand for a number of the supervisor's, by which their methods call it.
+local numbers = setmetatable({}, { __mode = "k" })
+
+local function kind_of_handle(module, name)
+  local methods = {}
+  for full in next, opening.modules[module] do
+    local method = match(full, "^" .. name .. ":(.+)$")
+    if method then
+      local title = "h:" .. method
+      local ask = make_call(module, full, title)
+      methods[method] = function(handle, ...)
+        local held = handle ~= nil and numbers[handle]
+        if not held or held.methods ~= methods then
+          fail_at_caller(title .. ": takes the handle that it is a method of: write h:" .. method .. "(), with a colon")
+        end
+        return ask(held.number, ...)
+      end
+    end
+  end
+  return methods, {
+    __metatable = false,
+    __name = module .. "." .. name,
+    __newindex = function()
+      fail_at_caller("a handle of " .. module .. "." .. name .. " cannot be changed")
+    end,
+    __index = function(_, key)
+      if methods[key] == nil then
+        fail_at_caller("a handle of " .. module .. "." .. name .. " has no method " .. text_of(key))
+      end
+      return methods[key]
+    end,
+  }
+end
+
+local function make_handle(module, name)
+  local ask = make_call(module, name)
+  local methods, metatable = kind_of_handle(module, name)
+  return function(...)
+    local number = ask(...)
+    local handle = wire.mark_handle(setmetatable({}, metatable))
+    numbers[handle] = { number = number, methods = methods }
+    return handle
+  end
+end
+
+-- The arguments without the function among them: the last one, or the field `fn` of a table.
+local function without_body(title, ...)
+  local arguments = pack(...)
+  local last = arguments[arguments.n]
+  if arguments.n == 1 and type(last) == "table" then
+    local fields = {}
+    for key, value in next, last do
+      if key ~= "fn" then
+        fields[key] = value
+      end
+    end
+    arguments[1], last = fields, rawget(last, "fn")
+  else
+    arguments.n = arguments.n - 1
+  end
+  if type(last) ~= "function" then
+    fail_at_caller(title .. ": fn: expected a function, given " .. (last == nil and "nothing" or "a " .. type(last)))
+  end
+  return last, unpack(arguments, 1, arguments.n)
+end
+
+local function make_around(module, name)
+  local title = module .. "." .. name
+  local begin, finish = make_call(module, name), make_call(module, name .. ":end")
+  local function around(body, ...)
+    local number = begin(...)
+    local ending <close> = setmetatable({}, {
+      __close = function()
+        finish(number)
+      end,
+    })
+    return body()
+  end
+  return function(...)
+    if phase() ~= "running" then
+      refuse_now(title)
+    end
+    return around(without_body(title, ...))
+  end
+end
+
+local own_work = {}
+
+own_work["json.array"] = function(subject)
+  if subject == nil then
+    subject = {}
+  end
+  local _, _, sequence = ordered.keys(type(subject) == "table" and subject or {})
+  if type(subject) ~= "table" or not sequence then
+    local given = type(subject) == "table" and "a table with other keys, or with gaps (json.null fills one)"
+      or "a " .. type(subject)
+    fail_at_caller("json.array: table: expected a table with the keys 1, 2, ... or none, given " .. given)
+  end
+  return wire.mark_array(subject)
+end
+
+local function make_local(module, name)
+  local title = module .. "." .. name
+  local work = own_work[title]
+  return function(...)
+    if phase() ~= "running" then
+      refuse_now(title)
+    end
+    return work(...)
+  end
+end
+
+local makers = { call = make_call, oneway = make_oneway, handle = make_handle, around = make_around, ["local"] = make_local }
 
 local function listed(names)
   local known = ordered.keys(names)
@@ -88,7 +202,9 @@ local function proxy(module)
     end,
     __index = function(_, key)
       local found = own[key]
-      if found ~= nil then
+      if rawequal(found, wire.null) and phase() ~= "running" then
+        refuse_now("json.null")
+      elseif found ~= nil then
         return found
       elseif reads_run then
         if phase() == "defining" or phase() == "resolving" and module ~= "run" then
@@ -166,7 +282,12 @@ end
 for module, names in next, opening.modules do
   local own = {}
   for name, kind in next, names do
-    own[name] = kind == "oneway" and make_oneway(module, name) or make_call(module, name)
+    if not find(name, ":", 1, true) then
+      own[name] = makers[kind](module, name)
+    end
+  end
+  if module == "json" then
+    own.null = wire.null
   end
   functions[module] = own
 end

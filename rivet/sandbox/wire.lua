@@ -1,16 +1,44 @@
 -- Frames over standard input and output: four bytes of length, then one typed value (`frames.py` has the
 -- same encoding). Only raw access is used, so that nothing of a script's is called on the way.
 
-local ordered = ...
+local ordered, opaque = ...
 
 local concat, rawget, rawlen, type, unpack, pack = table.concat, rawget, rawlen, type, string.unpack, string.pack
 local error, tostring, math_type, getinfo, exit = error, tostring, math.type, debug.getinfo, os.exit
+local setmetatable, rawequal = setmetatable, rawequal
 local stdin, stdout = io.stdin, io.stdout
 local read, write, flush = stdin.read, stdout.write, stdout.flush
 
 local MAX_BYTES, MAX_DEPTH, MAX_ENTRIES = 8 * 1024 * 1024 - 4096, 31, 99000
 
 local wire = {}
+
+-- What stands for the null of JSON where a table has to hold it.
+wire.null = setmetatable({}, {
+  __metatable = false,
+  __name = "json.null",
+  __newindex = function()
+    error("json.null cannot be changed", 2)
+  end,
+  __tostring = function()
+    return "null"
+  end,
+})
+
+local null = wire.null
+
+-- Tables that are lists though they are empty, and those that only mean something within this script.
+local arrays, handles = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+
+function wire.mark_array(subject)
+  arrays[subject] = true
+  return subject
+end
+
+function wire.mark_handle(subject)
+  handles[subject] = true
+  return subject
+end
 
 local function place(state, depth)
   local words = {}
@@ -35,6 +63,16 @@ local function put(state, bytes)
   state[state.count] = bytes
 end
 
+-- An opaque value: its literal texts, and for each secret its name.
+local function encode_opaque(state, parts)
+  state.entries = state.entries + #parts
+  put(state, pack("<c1I4", "O", #parts))
+  for at = 1, #parts do
+    local part = parts[at]
+    put(state, type(part) == "string" and pack("<c1s4", "S", part) or pack("<c1s4", "R", part[1]))
+  end
+end
+
 local encode
 
 local function encode_table(state, value, depth)
@@ -42,12 +80,15 @@ local function encode_table(state, value, depth)
     state.path[8] = "..."
     refuse(state, 8, "a table is nested deeper than 30 tables, or holds itself")
   end
+  if handles[value] then
+    refuse(state, depth, "a handle cannot leave a script")
+  end
   local keys, count, sequence = ordered.keys(value)
   state.entries = state.entries + count
   if state.entries > MAX_ENTRIES then
     refuse(state, depth, "a value has more than 99000 entries, which is the most that can leave a script")
   end
-  if sequence and count > 0 then
+  if sequence and (count > 0 or arrays[value]) then
     put(state, pack("<c1I4", "L", count))
     for at = 1, count do
       state.path[depth + 1] = at
@@ -76,10 +117,15 @@ function encode(state, value, depth)
     put(state, math_type(value) == "integer" and pack("<c1i8", "I", value) or pack("<c1d", "D", value))
   elseif kind == "boolean" then
     put(state, value and "T" or "F")
-  elseif kind == "nil" then
+  elseif kind == "nil" or rawequal(value, null) then
     put(state, "N")
   elseif kind == "table" then
-    encode_table(state, value, depth)
+    local parts = opaque.parts(value)
+    if parts then
+      encode_opaque(state, parts)
+    else
+      encode_table(state, value, depth)
+    end
   elseif kind == "function" then
     local line = getinfo(value, "S").linedefined
     put(state, pack("<c1I4", "X", line > 0 and line or 0))
@@ -110,6 +156,16 @@ function wire.encoded_arguments(arguments, count)
   return concat(state, "", 1, state.count), state.entries
 end
 
+local function decode_opaque(body, at)
+  local parts, count, tag, text = {}, nil, nil, nil
+  count, at = unpack("<I4", body, at)
+  for index = 1, count do
+    tag, text, at = unpack("<c1s4", body, at)
+    parts[index] = tag == "S" and text or { text }
+  end
+  return opaque.make(parts), at
+end
+
 local function decode(body, at)
   local tag
   tag, at = unpack("<c1", body, at)
@@ -125,8 +181,15 @@ local function decode(body, at)
     return false, at
   elseif tag == "N" then
     return nil, at
+  elseif tag == "Z" then
+    return null, at
+  elseif tag == "O" then
+    return decode_opaque(body, at)
   end
   local value, count, key = {}, nil, nil
+  if tag == "L" then
+    arrays[value] = true
+  end
   count, at = unpack("<I4", body, at)
   for index = 1, count do
     if tag == "L" then

@@ -134,4 +134,6 @@ def _plan(stored: Mapping[str, Any]) -> Plan:
     fields = dict(stored)
     for name in ("network_hosts", "hosts"):
         fields[name] = tuple(fields[name])
+    if fields.get("secrets") is not None:
+        fields["secrets"] = tuple(fields["secrets"])
     return Plan(**fields)

@@ -243,6 +243,22 @@ DUTY = Table(  # things that one thread of all processes does at a time
     Column("held_until", _TIME, nullable=False),
 )
 
+SECRET = Table(
+    "secret",
+    METADATA,
+    Column("project_id", Uuid, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),  # which key opens it
+    Column("nonce", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("pipelines", ARRAY(Text), nullable=False),
+    Column("branches", ARRAY(Text), nullable=False),
+    Column("all_pipelines", Boolean, nullable=False),
+    Column("set_by", Text, nullable=False),
+    _made("created_at", _TIME),
+    _made("updated_at", _TIME),
+)
+
 TOKEN = Table(
     "token",
     METADATA,

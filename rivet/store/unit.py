@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Engine, func, select
 
 from rivet.domain.ids import JobId, StageKey
 from rivet.engine.ports import Committed, Tx
+from rivet.store.artifacts import PostgresArtifacts
+from rivet.store.blobs import PostgresBlobs
+from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
 from rivet.store.jobs import PostgresJobs
@@ -17,8 +20,10 @@ from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
 from rivet.store.pipelines import PostgresPipelines
 from rivet.store.records import PostgresRecords
+from rivet.store.reports import PostgresReports
 from rivet.store.runners import PostgresRunners
 from rivet.store.runs import PostgresRuns
+from rivet.store.secrets import PostgresSecrets
 from rivet.store.stages import PostgresStages
 from rivet.store.tokens import PostgresTokens
 
@@ -73,8 +78,13 @@ class Transaction:
         self.runners = PostgresRunners(connection)
         self.records = PostgresRecords(connection, committed, self.now)
         self.outbox = PostgresOutbox(connection)
+        self.secrets = PostgresSecrets(connection)
         self.tokens = PostgresTokens(connection)
         self.parts = PostgresParts(connection)
+        self.blobs = PostgresBlobs(connection)
+        self.artifacts = PostgresArtifacts(connection)
+        self.caches = PostgresCaches(connection)
+        self.reports = PostgresReports(connection)
 
     def now(self) -> datetime:
         if self._now is None:

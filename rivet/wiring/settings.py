@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     )
     url: str = Field(default="", description="Where the command line and runners find the API.")
     token: str = Field(default="", description="As whom they speak to it.")
-    secret_key: str = Field(default="", description="Signs tickets; made on first start in the home.")
+    secret_key: str = Field(default="", description="Signs tickets, seals secrets; made on first start in the home.")
     isolation: str = Field(
         default="auto", description="auto, namespaces, landlock or none: how stages are shut in."
     )
@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     )
     port: int = Field(default=8080, ge=0, le=65535, description="The API's port.")
     host: str = Field(default="127.0.0.1", description="The address that the API listens on.")
+    artifacts_url: str = Field(
+        default="", description="Where artifacts and caches are: a folder or s3://bucket; else in the home."
+    )
+    artifact_mib: int = Field(default=10 * 1024, ge=1, description="The most that one artifact may have.")
+    cache_mib: int = Field(default=5 * 1024, ge=1, description="The most that one cache may have.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("allow_hosts", "allow_paths", "tools", "queues", mode="before")

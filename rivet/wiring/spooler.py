@@ -15,6 +15,7 @@ from rivet.client import Client
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.journal.stream import StreamWriter
 from rivet.runner.folder import JobFolder
+from rivet.runner.publish_aside import PublishAside
 from rivet.runner.spooler import LOOK_S, Spooler
 from rivet.runner.take_job import publish_rest
 from rivet.wiring.settings import Settings
@@ -41,6 +42,9 @@ def main() -> None:
 
 def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
     jobs = Path(told["folder"]) / "jobs"
+    # A Redis that stands still must not keep the heartbeat back: what waits for it waits a part of a beat.
+    patience_s = min(2.0, settings.lease_seconds / 8)
+    stream = StreamWriter(settings.broker_url, settings.runner_name, timeout_s=patience_s)
 
     def publish_again(job: JobId, epoch: Epoch) -> None:
         # Celery is imported only when a chain has to be mended: this process mostly reads files and beats.
@@ -60,8 +64,8 @@ def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
         slots=told["slots"],
         lease_s=settings.lease_seconds,
         client=Client(settings.url, settings.token, timeout_s=settings.lease_seconds / 2),
-        stream=StreamWriter(settings.broker_url, settings.runner_name),
-        publish_again=publish_again,
+        stream=stream,
+        publish_again=PublishAside(publish_again),
         drain=lambda: os.kill(told["parent"], signal.SIGTERM),
     )
 

@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 
 import redis
 
+from rivet.blobs.stored import StoredBlobs, open_blobs
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.ports import Evaluator, Ids
 from rivet.journal.tail import LiveTail, TailPublisher
-from rivet.keyring import Keyring, TicketSigner
+from rivet.keyring import Keyring, SecretVault, TicketSigner
 from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
+from rivet.store.read_kept import KeptReads
 from rivet.store.read_records import RecordReads
 from rivet.store.read_runs import RunReads
 from rivet.store.read_stored import StoredReads
@@ -42,9 +44,12 @@ class Web:
     runs: RunReads
     records: RecordReads
     stored: StoredReads
+    kept: KeptReads
     evaluator: Evaluator
     tickets: TicketSigner
+    vault: SecretVault
     ids: Ids
+    blobs: StoredBlobs
     tail: LiveTail
     streams: threading.BoundedSemaphore
     closing: threading.Event = field(default_factory=threading.Event)
@@ -103,9 +108,12 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         runs=RunReads(store.engine, settings.lease_seconds),
         records=RecordReads(store.engine),
         stored=StoredReads(store.engine),
+        kept=KeptReads(store.engine),
         evaluator=LuaEvaluator(zygote),
         tickets=keyring.tickets(),
+        vault=keyring.vault(),
         ids=Uuid7(),
+        blobs=open_blobs(settings.artifacts_url, settings.home / "artifacts"),
         tail=LiveTail(settings.broker_url),
         streams=threading.BoundedSemaphore(max(1, threads * 3 // 4)),
     )

@@ -64,13 +64,14 @@ class System:
             self._home = None
 
 
-def start_home(effects: Effects) -> RivetHome:
+def start_home(effects: Effects, slots: int = 2) -> RivetHome:
     """A whole system with a lease of 2 s, whose runner may reach the listener."""
     folder = Path(tempfile.mkdtemp(prefix="rvc"))
     folder.chmod(0o755)
     home = RivetHome(
         folder,
         environment={"RIVET_LEASE_SECONDS": "2", "RIVET_ALLOW_HOSTS": f"127.0.0.1:{effects.port}"},
+        slots=slots,
     )
     home.up()
     return home

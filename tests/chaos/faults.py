@@ -22,14 +22,13 @@ PAUSE_S = 2.5
 class Hit:
     """What was hit, `at_s` seconds after the runs were submitted.
 
-    `jobs` may have lost their slot, or their room or Lua child if `inner`; `all_jobs` means all of them.
+    `jobs` may have lost their slot, or its room or Lua child, which is the same; `all_jobs` means all of them.
     """
 
     fault: str
     at_s: float
     victims: str
     jobs: set[str] = field(default_factory=set)
-    inner: bool = False
     all_jobs: bool = False
 
     def told(self) -> str:
@@ -81,7 +80,7 @@ def _kill_below(what: str) -> Fault:
         if not victims:
             return None
         hit = _signalled(what, victims)
-        hit.jobs, hit.inner = before | plant.jobs_held().get(slot.pid, set()), True
+        hit.jobs = before | plant.jobs_held().get(slot.pid, set())
         return hit
 
     return fault
@@ -139,6 +138,16 @@ def _fill(plant: Plant, _chance: random.Random) -> Hit | None:
     return Hit("redis full", 0.0, f"{PAUSE_S} s")
 
 
+def _refuse_writes(plant: Plant, _chance: random.Random) -> Hit | None:
+    """PostgreSQL answers, and takes no write for a while."""
+    plant.set_read_only(True)
+    try:
+        time.sleep(PAUSE_S)
+    finally:
+        plant.set_read_only(False)
+    return Hit("postgresql read-only", 0.0, f"{PAUSE_S} s")
+
+
 FAULTS: dict[str, Fault] = {
     "runner": _kill_part("runner"),
     "slot": _kill_slot,
@@ -160,6 +169,7 @@ FAULTS: dict[str, Fault] = {
     "drop": _drop_connections,
     "flush": _flush,
     "fill": _fill,
+    "read_only": _refuse_writes,
 }
 
 RESTARTED = frozenset({"runner", "control", "api", "postgresql", "redis"})

@@ -1,6 +1,7 @@
 """The system under chaos: where its processes are, and whether all of it is well."""
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,18 @@ class Plant:
 
     def __init__(self, home: RivetHome) -> None:
         self.home = home
-        self._state_file = home.folder / "home" / "state.json"
         self._broker_url = psutil.Process(self.part("control").pid).environ()["RIVET_BROKER_URL"]
         home.database_url()  # looked up while control is there to ask
 
     def state(self) -> dict[str, Any]:
+        return self.state_in(self.home.folder)
+
+    @staticmethod
+    def state_in(folder: Path) -> dict[str, Any]:
+        """What `rivet up` last wrote of itself and its parts; `folder` is that of a `RivetHome`."""
         for _ in range(20):
             try:
-                return dict(json.loads(self._state_file.read_text()))
+                return dict(json.loads((folder / "home" / "state.json").read_text()))
             except (OSError, ValueError):
                 time.sleep(0.05)
         return {"parts": []}
@@ -69,6 +74,12 @@ class Plant:
 
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(self._broker_url, socket_timeout=3, socket_connect_timeout=3)
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Let PostgreSQL refuse every write, as a standby does, or take them again."""
+        told = self.home.folder / "home" / "postgresql" / "postgresql.auto.conf"
+        told.write_text(f"default_transaction_read_only = {'on' if read_only else 'off'}\n")
+        self.part("postgresql").send_signal(signal.SIGHUP)
 
     def ailing(self) -> str | None:
         """What is not well; None where everything is."""

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
+
+from rivet.client import ApiProblem, ApiUnreachable
 
 from .effects import Effects
 from .faults import FAULTS, RESTARTED, Hit, inflict
@@ -18,6 +21,7 @@ from .verdict import Findings, Judge
 
 END_S = 60.0
 WELL_S = 45.0
+CANCEL_S = 40.0
 LEFT_OVER_S = 8.0
 PAIRS = 0.35
 MOST_RESTARTS = 3
@@ -77,27 +81,42 @@ class Rounds:
         home = self.plant.home
         since = time.monotonic()
         runs = [(home.submit(shape.slug, shape.lua(self.effects.port)), shape) for shape in planned]
-        before: list[psutil.Process] = []
+        for run_id, shape in runs:
+            if shape.cancel_after_s is not None:
+                threading.Timer(shape.cancel_after_s, self._cancel, (run_id, played)).start()
+        at_work: list[psutil.Process] = []
         for place, name in enumerate(faults):
             time.sleep(chance.uniform(0.0, 1.0) if place else chance.uniform(0.0, 1.8))
             with contextlib.suppress(psutil.Error):
-                before += self.plant.at_work()
+                at_work += self.plant.at_work()
             hit = inflict(name, self.plant, chance, since)
             if hit is not None:
                 played.hits.append(hit)
                 self._restarted += [(time.monotonic(), name)] if name in RESTARTED else []
         deadline = time.monotonic() + END_S
-        ended = [self._ended(run_id, shape, deadline, played) for run_id, shape in runs]
+        ended = [(*self._ended(run_id, shape, deadline, played), self.effects.of(run_id)) for run_id, shape in runs]
         if (ailing := self._until_well()) is not None:
             played.findings.stuck.append(f"the system did not become well again: {ailing}")
-        for run, shape in ended:
+        for run, shape, before in ended:
             if run is None:
                 continue
             played.outcomes.append(f"{run['status']}{'/' + run['reason'] if run['reason'] else ''}")
-            Judge(home, shape, run, self.effects.of(run["id"]), played.hits, played.findings).judge()
-        self._left_over(before, [run_id for run_id, _ in runs], played)
+            Judge(home, shape, run, self.effects.of(run["id"]), played.hits, played.findings, before).judge()
+        played.findings.stuck += left_over(self.plant, at_work, [run_id for run_id, _ in runs])
         if played.findings:
             self._explain(runs, played, logs)
+
+    def _cancel(self, run_id: str, played: Round) -> None:
+        """As a person does: asked again until it was heard."""
+        deadline = time.monotonic() + CANCEL_S
+        while time.monotonic() < deadline:
+            try:
+                self.plant.home.client.call("POST", f"/runs/{run_id}/cancel", {})
+                return
+            except (ApiUnreachable, ApiProblem) as away:
+                why = str(away)
+                time.sleep(0.2)
+        played.findings.stuck.append(f"run {run_id} cannot be cancelled: {why}")
 
     def _choose(self, chance: random.Random) -> list[str]:
         """One fault, or two different ones; none that would make `rivet up` give a part up."""
@@ -122,21 +141,6 @@ class Rounds:
         except AssertionError as late:
             played.findings.stuck.append(f"run {run_id} ({shape.slug}): {str(late)[:300]}")
             return None, shape
-
-    def _left_over(self, before: list[psutil.Process], runs: Sequence[str], played: Round) -> None:
-        """Rooms and Lua children of this round are gone soon after its runs have ended."""
-        deadline = time.monotonic() + LEFT_OVER_S
-        while True:
-            left = [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-            with contextlib.suppress(psutil.Error):
-                left += self.plant.at_work()
-            left += _of_runs(runs)
-            if not left:
-                return
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        played.findings.stuck.append(f"left over: {[(p.pid, ' '.join(p.cmdline())[:80]) for p in left]}")
 
     def _explain(self, runs: Sequence[tuple[str, Shape]], played: Round, logs: dict[str, int]) -> None:
         """All that one needs to understand what went wrong."""
@@ -165,6 +169,20 @@ class Rounds:
                 text = f"{marks.stat().st_size} bytes" if "spool" in marks.name else marks.read_text()
                 played.told.append(f"{marks.parent.name}/{marks.name}: {text}")
         played.told += self.plant.said_since(logs).splitlines()
+
+
+def left_over(plant: Plant, before: list[psutil.Process], runs: Sequence[str]) -> list[str]:
+    """What of these runs is still there a while after their ends: rooms, Lua children, processes of stages."""
+    deadline = time.monotonic() + LEFT_OVER_S
+    while True:
+        left = [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        with contextlib.suppress(psutil.Error):
+            left += plant.at_work()
+        left += _of_runs(runs)
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return [f"left over: {process.pid} {' '.join(process.cmdline())[:80]}" for process in left]
 
 
 def _of_runs(runs: Sequence[str]) -> list[psutil.Process]:

@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 
 _COUNT = """
-stage=$0 attempt=$1 lines=$2 pause=$3 at=$4
+stage=$0 attempt=$1 lines=$2 pause=$3 at=$4 after=$5
+[[ $after == stubborn ]] && trap '' TERM
 effect() {
   exec 3<>/dev/tcp/127.0.0.1/PORT &&
   printf 'GET /%s/%s/%s HTTP/1.0\\r\\n\\r\\n' "$RIVET_RUN_ID" "$stage" "$attempt" >&3 &&
@@ -15,6 +16,7 @@ for ((i = 1; i <= lines; i++)); do
   echo "$stage-$attempt-$i"
   sleep "$pause"
 done
+while [[ $after != ends ]]; do sleep 0.2; done
 """
 
 
@@ -23,7 +25,8 @@ class StageShape:
     """A stage that counts aloud.
 
     Its script logs the lines, or has a process of the room do it, `pause_s` apart; a process has its one
-    effect before line `effect_at`.
+    effect before line `effect_at`. With a `timeout_s` it never ends by itself, and a stubborn process does not
+    listen to SIGTERM.
     """
 
     key: str
@@ -32,6 +35,8 @@ class StageShape:
     pause_s: float
     effect_at: int
     before: str | None
+    timeout_s: float | None = None
+    stubborn: bool = False
 
     def expected(self, attempt: int) -> list[str]:
         return [f"{self.key}-{attempt}-{number}" for number in range(1, self.lines + 1)]
@@ -43,7 +48,8 @@ class StageShape:
     def lua(self, port: int) -> str:
         if self.in_process:
             count = _COUNT.replace("PORT", str(port))
-            numbers = f'"{self.lines}", "{self.pause_s:.3f}", "{self.effect_at}"'
+            after = "ends" if self.timeout_s is None else "stubborn" if self.stubborn else "listens"
+            numbers = f'"{self.lines}", "{self.pause_s:.3f}", "{self.effect_at}", "{after}"'
             work = (
                 f'process.run{{command="bash", args={{"-c", [==[{count}]==], "{self.key}", '
                 f"tostring(run.attempt), {numbers}}}}}"
@@ -53,20 +59,29 @@ class StageShape:
                 f'for i = 1, {self.lines} do log.info("{self.key}-" .. run.attempt .. "-" .. i) '
                 f"local t = 0 for j = 1, {int(self.pause_s * 5_000_000)} do t = t + j end end"
             )
+            if self.timeout_s is not None:
+                work += " while true do end"
         check = f'if output.require("last") ~= "{self.before}" then error("an output is lost") end '
+        timeout = "" if self.timeout_s is None else f"timeout = {self.timeout_s:g}, "
         return (
-            f'{{ name = "{self.key}", script = function() {check if self.before else ""}{work} '
+            f'{{ name = "{self.key}", {timeout}script = function() {check if self.before else ""}{work} '
             f'output.set("last", "{self.key}") end }}'
         )
+
+    def told(self) -> str:
+        how = "process" if self.in_process else "script"
+        over = "" if self.timeout_s is None else f" until {self.timeout_s:g} s{' stubborn' * self.stubborn}"
+        return f"{self.key}:{how}x{self.lines}{over}"
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One pipeline of a round. `slug` is its name too."""
+    """One pipeline of a round. `slug` is its name too; it is cancelled so long after it was submitted."""
 
     slug: str
     on_lost: str
     stages: tuple[StageShape, ...]
+    cancel_after_s: float | None = None
 
     def lua(self, port: int) -> str:
         stages = ", ".join(stage.lua(port) for stage in self.stages)
@@ -76,10 +91,9 @@ class Shape:
         )
 
     def told(self) -> str:
-        stages = " ".join(
-            f"{stage.key}:{'process' if stage.in_process else 'script'}x{stage.lines}" for stage in self.stages
-        )
-        return f"{self.slug} on_lost={self.on_lost} {stages}"
+        stages = " ".join(stage.told() for stage in self.stages)
+        cancelled = "" if self.cancel_after_s is None else f"cancelled after {self.cancel_after_s:.2f} s "
+        return f"{self.slug} on_lost={self.on_lost} {cancelled}{stages}"
 
 
 def shapes(chance: random.Random) -> list[Shape]:
@@ -88,12 +102,23 @@ def shapes(chance: random.Random) -> list[Shape]:
 
 
 def _shape(slug: str, chance: random.Random) -> Shape:
+    keys = "abcd"[: chance.randint(1, 4)]
+    fate = chance.choices(("ends", "cancelled", "timed out"), (0.7, 0.18, 0.12))[0]
+    endless = chance.choice(keys) if fate == "timed out" else None
     stages: list[StageShape] = []
-    for key in "abcd"[: chance.randint(1, 4)]:
-        in_process = chance.random() < 0.65
-        lines = chance.choice((5, 30, 90) if in_process else (1, 30, 400))
-        pause = chance.choice((0.0, 0.005, 0.02)) if in_process else chance.choice((0.0, 0.0005))
-        effect_at = chance.choice((1, lines // 2 + 1, lines))
-        before = stages[-1].key if stages else None
-        stages.append(StageShape(key, in_process, lines, pause, effect_at, before))
-    return Shape(slug, chance.choice(("error", "restart")), tuple(stages))
+    for key in keys:
+        stages.append(stage_shape(key, stages[-1].key if stages else None, chance, endless=key == endless))
+    cancel_after_s = chance.uniform(0.0, 2.5) if fate == "cancelled" else None
+    return Shape(slug, chance.choice(("error", "restart")), tuple(stages), cancel_after_s)
+
+
+def stage_shape(key: str, before: str | None, chance: random.Random, *, endless: bool = False) -> StageShape:
+    """One that comes after the stage of the key `before`; an endless one has to be timed out."""
+    in_process = chance.random() < 0.65
+    lines = chance.choice((5, 30, 90) if in_process else (1, 30, 400))
+    pause = chance.choice((0.0, 0.005, 0.02)) if in_process else chance.choice((0.0, 0.0005))
+    effect_at = chance.choice((1, lines // 2 + 1, lines))
+    timeout_s = chance.choice((0.5, 1.5)) if endless else None
+    return StageShape(
+        key, in_process, lines, pause, effect_at, before, timeout_s, endless and chance.random() < 0.2
+    )

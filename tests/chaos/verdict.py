@@ -34,7 +34,7 @@ class Findings:
 
 @dataclass(slots=True)
 class Judge:
-    """Judges one ended run. `run` is the API's, `effects` are those that were counted."""
+    """Judges one ended run. `run` is the API's, `effects` are those that were counted, `before` at its end."""
 
     home: RivetHome
     shape: Shape
@@ -42,6 +42,7 @@ class Judge:
     effects: Mapping[tuple[str, int], int]
     hits: list[Hit]
     findings: Findings
+    before: Mapping[tuple[str, int], int] | None = None
 
     def judge(self) -> None:
         self._end()
@@ -62,40 +63,55 @@ class Judge:
     def _end(self) -> None:
         """The state, and whether what was done to the run can have brought it there."""
         status, reason = self.run["status"], self.run["reason"]
-        if status == "passed":
-            for stage, told in self._stages():
-                attempts = [attempt["status"] for attempt in told["attempts"]]
-                if told["status"] != "passed" or Counter(attempts)["passed"] != 1:
-                    self._lost(f"it passed, but stage {stage.key} is {told['status']} with {attempts}")
-                if set(attempts) - {"passed", "lost"}:
-                    self._lost(f"it passed, but stage {stage.key} has attempts {attempts}")
-            if reason is not None:
-                self._lost(f"it passed, with reason {reason}")
-            return
-        if status != "errored":
-            self._lost(f"it ended {status}, reason {reason}: nothing that was done to it explains that")
-            return
-        of_slot, of_inner = self._blame()
-        allowed: set[str | None] = set()
-        if of_slot:
-            allowed |= _OF_SLOTS[self.shape.on_lost]
-        if of_inner:
-            allowed.add(None)
-        if reason not in allowed:
-            hit = "; ".join(one.told() for one in self.hits) or "nothing"
-            self._lost(f"it ended errored, reason {reason}, though hit were only: {hit}")
         ends = [told["status"] for _, told in self._stages()]
-        if ends != [*["passed"] * ends.count("passed"), "errored", *["skipped"] * ends.count("skipped")]:
-            self._lost(f"it ended errored with stages {ends}")
+        passed = ["passed"] * ends.count("passed")
+        cancelled = self.shape.cancel_after_s is not None
+        endless = any(stage.timeout_s is not None for stage, _ in self._stages())
+        if status == "passed" and not endless:
+            self._passed(reason)
+        elif status == "timed_out" and endless:
+            expected = [*passed, "timed_out", *["skipped"] * ends.count("skipped")]
+            if ends != expected or reason != "limit_stage_time":
+                self._lost(f"it timed out, reason {reason}, with stages {ends}")
+        elif status == "cancelled" and cancelled:
+            rest = set(ends[len(passed):])
+            if ends[: len(passed)] != passed or "cancelled" not in rest or reason != "cancelled_by":
+                self._lost(f"it was cancelled, reason {reason}, with stages {ends}")
+            if not rest <= ({"cancelled", "errored"} if self._is_to_blame() else {"cancelled"}):
+                self._lost(f"it was cancelled with stages {ends}, though hit were only: {self._hit()}")
+        elif status == "errored":
+            if not self._is_to_blame() or reason not in _OF_SLOTS[self.shape.on_lost]:
+                self._lost(f"it ended errored, reason {reason}, though hit were only: {self._hit()}")
+            rest = ends[len(passed) + 1 :]
+            if ends[: len(passed) + 1] != [*passed, "errored"] or set(rest) - (
+                {"skipped", "cancelled"} if cancelled else {"skipped"}
+            ):
+                self._lost(f"it ended errored with stages {ends}")
+        else:
+            self._lost(f"it ended {status}, reason {reason}: nothing that was done to it explains that")
 
-    def _blame(self) -> tuple[bool, bool]:
-        """Whether a slot or the runner was taken from this run, and whether a room or a Lua child was."""
+    def _passed(self, reason: str | None) -> None:
+        for stage, told in self._stages():
+            attempts = [attempt["status"] for attempt in told["attempts"]]
+            if told["status"] != "passed" or Counter(attempts)["passed"] != 1:
+                self._lost(f"it passed, but stage {stage.key} is {told['status']} with {attempts}")
+            if set(attempts) - {"passed", "lost"}:
+                self._lost(f"it passed, but stage {stage.key} has attempts {attempts}")
+        if reason is not None:
+            self._lost(f"it passed, with reason {reason}")
+
+    def _is_to_blame(self) -> bool:
+        """Whether a slot, the runner, a room or a Lua child was taken from this run."""
         jobs = {stage["job"] for stage in self.run["stages"]}
-        mine = [hit for hit in self.hits if hit.all_jobs or hit.jobs & jobs]
-        return any(not hit.inner for hit in mine), any(hit.inner for hit in mine)
+        return any(hit.all_jobs or hit.jobs & jobs for hit in self.hits)
+
+    def _hit(self) -> str:
+        return "; ".join(one.told() for one in self.hits) or "nothing"
 
     def _effects(self) -> None:
         """A passed attempt has had its effect once, another at most once, and no other has had any."""
+        if self.before is not None and self.before != self.effects:
+            self._doubled(f"its effects were {self.before} when it ended, and are {self.effects}")
         left = dict(self.effects)
         for stage, told in self._stages():
             for attempt in told["attempts"]:

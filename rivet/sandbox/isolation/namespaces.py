@@ -35,6 +35,10 @@ class CannotEnclose(Exception):
     """A sandbox could not be started; the message says by which step and what bubblewrap said."""
 
 
+class KilledEarly(CannotEnclose):
+    """A sandbox ended before it stood and did not say why, as what cannot be started always does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bind:
     """A file or folder of the host, seen in the room under `target`; read-only unless `writable`.
@@ -77,6 +81,8 @@ class Enclosed:
         """Take hold of the room's pid 1 from what bubblewrap wrote about it. Raises CannotEnclose."""
         try:
             self._pid_1 = os.pidfd_open(int(json.loads(info)["child-pid"]))
+        except ProcessLookupError as error:
+            raise KilledEarly("the sandbox was ended as soon as it stood") from error
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise CannotEnclose(f"bubblewrap did not say whom it started: {error}") from error
 
@@ -180,7 +186,9 @@ def enclose(enclosure: Enclosure, argv: Sequence[str], keep: Sequence[int] = ())
         enclosed.end()
         complaints = enclosed.complaints()
         enclosed.release()
-        raise CannotEnclose(f"bubblewrap ended before the sandbox stood: {complaints or 'it said nothing'}")
+        if not complaints:
+            raise KilledEarly("bubblewrap was ended before the sandbox stood")
+        raise CannotEnclose(f"bubblewrap ended before the sandbox stood: {complaints}")
     enclosed.found_inside(said)
     return enclosed
 

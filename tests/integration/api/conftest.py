@@ -1,5 +1,6 @@
 """The API as it is served: gunicorn as a process of its own, spoken to over HTTP."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -8,13 +9,21 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from rivet.client import Client
+from rivet.domain.order import Order
+from rivet.runner.artifacts import StageArtifacts
+from rivet.runner.cache import StageCaches
+from rivet.runner.room import Ended, Room, RoomSpec, prepare_workspace
+from rivet.runner.room_command import Output
+from rivet.runner.tools import ToolRoots
 from rivet.store.unit import PostgresStore
 from rivet.wiring.schema import ensure_token
 
@@ -52,8 +61,34 @@ class Api:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    launch: Callable[[], subprocess.Popen[bytes]]
     token: str = ADMIN
     extra: dict[str, str] = field(default_factory=dict)
+
+    def wait(self) -> None:
+        """Until it answers."""
+        deadline = time.monotonic() + 30
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"gunicorn ended with {self.process.returncode}: {self.log.read_text()}")
+            with contextlib.suppress(OSError):
+                if self.ask("GET", "/healthz").status == 200:
+                    return
+            if time.monotonic() > deadline:
+                self.process.kill()
+                raise TimeoutError(f"gunicorn did not answer: {self.log.read_text()}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """At once, with its workers."""
+        for process in (self.process, *psutil.Process(self.process.pid).children()):
+            process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """After `kill`, with the same settings."""
+        self.process = self.launch()
+        self.wait()
 
     def ask(
         self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str
@@ -111,40 +146,31 @@ def serve_api(
 ) -> Api:
     """Start gunicorn as `rivet serve` does, and wait until it answers."""
     log = folder / f"api-{port}.log"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1",
-            "--threads", str(threads), "--bind", f"127.0.0.1:{port}", "--no-control-socket",
-            "--graceful-timeout", "10", f"rivet.app:create_app(threads={threads})",
-        ],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "RIVET_DATABASE_URL": database_url,
-            "RIVET_BROKER_URL": redis_url,
-            "RIVET_SECRET_KEY": SECRET,
-            "RIVET_LEASE_SECONDS": "4",
-            "RIVET_PORT": str(port),
-            **env,
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=log.open("ab"),
-        stderr=subprocess.STDOUT,
-    )
-    api = Api(port, process, log)
-    deadline = time.monotonic() + 30
-    while True:
-        if process.poll() is not None:
-            raise RuntimeError(f"gunicorn ended with {process.returncode}: {log.read_text()}")
-        try:
-            if api.ask("GET", "/healthz").status == 200:
-                return api
-        except OSError:
-            pass
-        if time.monotonic() > deadline:
-            process.kill()
-            raise TimeoutError(f"gunicorn did not answer: {log.read_text()}")
-        time.sleep(0.02)
+    command = [
+        sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1",
+        "--threads", str(threads), "--bind", f"127.0.0.1:{port}", "--no-control-socket",
+        "--graceful-timeout", "10", f"rivet.app:create_app(threads={threads})",
+    ]  # fmt: skip
+    whole_env = {
+        "PATH": os.environ["PATH"],
+        "RIVET_DATABASE_URL": database_url,
+        "RIVET_BROKER_URL": redis_url,
+        "RIVET_SECRET_KEY": SECRET,
+        "RIVET_LEASE_SECONDS": "4",
+        "RIVET_PORT": str(port),
+        "RIVET_HOME": str(folder),
+        **env,
+    }
+
+    def launch() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=whole_env, stdin=subprocess.DEVNULL, stdout=log.open("ab"),
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    api = Api(port, launch(), log, launch)
+    api.wait()
+    return api
 
 
 def stop_api(api: Api) -> int:
@@ -183,6 +209,77 @@ def serve(
     yield one
     for each in served:
         stop_api(each)
+
+
+@dataclass
+class Stage:
+    """A stage at work: a real room, and the API with its job's ticket. `said` is its log."""
+
+    room: Room
+    order: Order
+    client: Client
+    said: list[str] = field(default_factory=list)
+    stopped: str | None = None
+
+    def say(self, _level: str, text: str) -> None:
+        self.said.append(text)
+
+    def go_on(self) -> None:
+        if self.stopped:
+            raise InterruptedError(self.stopped)
+
+    def run_program(self, argv: Sequence[str], *, on_output: Output, stdin: int | None = None) -> Ended:
+        ended = self.room.run(
+            argv, env={}, stdin=stdin, on_output=on_output, stop=lambda: self.stopped, timeout_s=60
+        )
+        self.go_on()
+        return ended
+
+    def shell(self, line: str) -> str:
+        """What a line of shell in the room wrote."""
+        wrote = bytearray()
+        ended = self.room.run(
+            ["/bin/sh", "-ec", line], env={}, on_output=lambda _, data: wrote.extend(data), timeout_s=30
+        )
+        assert ended.exit_code == 0, wrote.decode()
+        return wrote.decode()
+
+    @property
+    def artifacts(self) -> StageArtifacts:
+        return StageArtifacts(
+            self.order, self.order.stages[0].key, 1, self.client, self, self.go_on
+        )
+
+    @property
+    def caches(self) -> StageCaches:
+        return StageCaches(self.order, self.client, self, self.go_on)
+
+    def another(self, order: Order) -> "Stage":
+        """The same room at work on another job."""
+        return Stage(self.room, order, self.client)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    uid = 299_100 if os.geteuid() == 0 else None
+    for place in ("workspace", "home"):
+        prepare_workspace(tmp_path / place, uid)
+    spec = RoomSpec(tmp_path / "workspace", tmp_path / "home", uid, ToolRoots(), ping_s=20.0)
+    with Room(spec) as opened:
+        yield opened
+
+
+@pytest.fixture
+def claimed(api: Api) -> Callable[..., Order]:
+    """The order of a new run's job, held by a runner."""
+    return lambda **start: Order.read(api.claim(api.start(**start), api.register()))
+
+
+@pytest.fixture
+def stage(api: Api, room: Room, claimed: Callable[..., Order]) -> Iterator[Stage]:
+    client = Client(f"http://127.0.0.1:{api.port}")
+    yield Stage(room, claimed(), client)
+    client.close()
 
 
 @pytest.fixture(scope="module")

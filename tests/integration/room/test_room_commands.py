@@ -6,6 +6,7 @@ import time
 import pytest
 
 from rivet.runner.room import CannotStart, RoomLost
+from rivet.runner.room_files import RoomFiles
 
 
 def test_exit_code_and_both_streams_come_back(room, shell):
@@ -112,7 +113,7 @@ def test_a_stop_lets_others_in_the_room_end_well_too(room, shell):
     shell(room, f"({line}) >/dev/null 2>&1 &")
     shell(room, "sleep 0.2")
     shell(room, "sleep 60", stop=lambda: "cancelled")
-    assert room.stat("ended") is not None
+    assert RoomFiles(room).stat("ended") is not None
 
 
 def test_who_ignores_term_is_killed_after_the_grace(room, shell):
@@ -120,7 +121,7 @@ def test_who_ignores_term_is_killed_after_the_grace(room, shell):
     begun = time.monotonic()
     stop = lambda: "cancelled" if time.monotonic() - begun > 0.4 else None  # noqa: E731
     ended, _ = shell(room, line, stop=stop, grace_s=0.5)
-    assert room.exists("deaf")
+    assert RoomFiles(room).exists("deaf")
     assert (ended.ended_by, ended.signal) == ("stop", 9)
     assert 0.5 <= time.monotonic() - begun < 4
 
@@ -165,23 +166,6 @@ def test_a_fork_bomb_harms_only_its_room(room, shell):
     ended, _ = shell(room, "f() { f | f & }; f; sleep 2; echo end", timeout_s=4.0, grace_s=1.0)
     assert room.close()
     assert ended is not None
-
-
-def test_questions_about_files_are_answered_from_within(room, shell):
-    shell(room, "mkdir d; printf abc > d/f; ln -s /etc link; printf x > 'd/new\nline'")
-    found = room.stat("d/f")
-    assert (found.kind, found.size) == ("file", 3)
-    assert room.stat("link").kind == "link"
-    assert room.stat("nothing") is None
-    assert room.list("d") == ["f", "new\nline"]
-    room.write("d/written", b"content", 0o755)
-    assert shell(room, "cat d/written; test -x d/written && echo x")[1].text == "contentx\n"
-    with pytest.raises(OSError, match="out of the workspace"):
-        room.list("link")
-    with pytest.raises(OSError, match="out of the workspace"):
-        room.write("link/x", b"")
-    with pytest.raises(OSError, match="No such file"):
-        room.list("nothing")
 
 
 def test_output_is_slowed_down_by_who_reads_it(room, shell):

@@ -11,6 +11,7 @@ import pytest
 
 from rivet.runner.git import GitFailed, fetch_git
 from rivet.runner.reach import ReachPolicy
+from rivet.runner.room_files import RoomFiles
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Alice", "GIT_AUTHOR_EMAIL": "alice@example.org",
@@ -167,7 +168,7 @@ def test_hooks_and_monitors_left_in_a_clone_are_not_run(clone, room, shell):
         "mkdir -p .git/hooks; git config core.hooksPath .git/hooks; git config core.fsmonitor 'touch hooked;'",
     )
     clone()
-    assert not room.exists("hooked")
+    assert not RoomFiles(room).exists("hooked")
 
 
 def test_a_folder_that_holds_anything_else_is_named(clone, room, shell):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rivet.runner.room_files import RoomFiles
 from rivet.runner.tools import find_tools
 from rivet.sandbox.isolation.namespaces import interpreter
 
@@ -63,7 +64,7 @@ def pytest_in(folder: Path) -> Path:
 
 
 def passes_a_suite(room, shell) -> None:
-    room.write("test_it.py", b"def test_one(): assert 1 + 1 == 2\n")
+    RoomFiles(room).write("test_it.py", b"def test_one(): assert 1 + 1 == 2\n")
     ended, heard = shell(room, "command -v pytest && pytest -q -p no:cacheprovider", timeout_s=60)
     assert (ended.exit_code, heard.errors) == (0, ""), heard.text + heard.errors
     assert "1 passed" in heard.text

@@ -3,6 +3,7 @@
 import pytest
 
 from rivet.domain.definition_rules import PIPELINE_FIELDS_TO_COME, STAGE_FIELDS_TO_COME, read_definition
+from rivet.domain.kept_rules import Kept, KeptArtifacts, KeptCache, kept_of
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import Function
 from rivet.domain.states import OnLost
@@ -83,6 +84,19 @@ def test_members_of_a_group_need_no_script_beside_them():
     assert list(found) == [(("stages", 1, "parallel"), "not-supported")]
 
 
+def of_stage(**fields):
+    return a_pipeline(stages=[a_stage(**fields)])
+
+
+def test_what_a_stage_keeps_is_read_in_its_short_and_its_long_form():
+    short = kept_of({"artifacts": ["dist/*"], "cache": {"key": "k", "paths": ["~/.cache"], "fallback": ["a-"]}})
+    assert short == Kept(KeptArtifacts(None, ("dist/*",), "success"), KeptCache("k", ("~/.cache",), ("a-",)))
+    long = kept_of({"artifacts": {"name": "logs", "paths": ["x"], "when": "failure"}})
+    assert long == Kept(KeptArtifacts("logs", ("x",), "failure"))
+    assert (long.artifacts.is_wanted(passed=True), long.artifacts.is_wanted(passed=False)) == (False, True)
+    assert kept_of({}) == Kept()
+
+
 WRONG = {
     "no name": ({"stages": [a_stage()]}, (), "missing-field"),
     "a name of digits only": (a_pipeline(name=3), ("name",), "wrong-type"),
@@ -139,6 +153,20 @@ WRONG = {
         "not-supported",
     ),
     "a memory of a few bytes": (a_pipeline(limits={"memory": 10}), ("limits", "memory"), "out-of-range"),
+    "artifacts of nothing": (of_stage(artifacts=[]), ("stages", 1, "artifacts"), "missing-field"),
+    "artifacts that are a text": (of_stage(artifacts="dist"), ("stages", 1, "artifacts"), "wrong-type"),
+    "an artifact outside": (of_stage(artifacts=["../x"]), ("stages", 1, "artifacts", 1), "wrong-type"),
+    "artifacts at a wrong time": (
+        of_stage(artifacts={"paths": ["x"], "when": "sometimes"}), ("stages", 1, "artifacts", "when"), "wrong-type"
+    ),
+    "an artifact's wrong name": (
+        of_stage(artifacts={"paths": ["x"], "name": "a/b"}), ("stages", 1, "artifacts", "name"), "wrong-name"
+    ),
+    "a cache without a key": (of_stage(cache={"paths": ["x"]}), ("stages", 1, "cache"), "missing-field"),
+    "a cache of nothing": (of_stage(cache={"key": "k"}), ("stages", 1, "cache", "paths"), "missing-field"),
+    "a cache's key to come": (
+        of_stage(cache={"key": SCRIPT, "paths": ["x"]}), ("stages", 1, "cache", "key"), "not-supported"
+    ),
     "a limit to come": (a_pipeline(limits={"processes": 10}), ("limits", "processes"), "not-supported"),
 }
 

@@ -15,6 +15,7 @@ from rivet.domain.job import Job
 from rivet.domain.record import Record
 from rivet.domain.run import Run
 from rivet.domain.runner import Runner
+from rivet.domain.secret import Secret
 from rivet.domain.stage import Attempt, Stage
 from rivet.domain.states import (
     FINISHED_JOB,
@@ -50,6 +51,7 @@ class World:
     records: dict[RunId, list[Any]] = field(default_factory=dict)
     cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
     api_unbroken: bool = True
+    secrets: dict[tuple[ProjectId, str], Secret] = field(default_factory=dict)
 
     def uuid(self) -> UUID:
         """Never the same twice, though a transaction works on a copy of the world."""
@@ -99,6 +101,7 @@ class _Tx:
         self.records = _Records(world)
         self.outbox = _Outbox(world)
         self.parts = _Parts(world)
+        self.secrets = _Secrets(world)
 
     def now(self) -> datetime:
         return self._world.now
@@ -418,6 +421,24 @@ class _Outbox(_Of):
 class _Parts(_Of):
     def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
         return self.w.api_unbroken
+
+
+class _Secrets(_Of):
+    def get(self, project: ProjectId, name: str) -> Secret | None:
+        return self.w.secrets.get((project, name))
+
+    def put(self, project: ProjectId, name: str, sealed: Any, audience: Any, actor: str) -> Secret:
+        made_at = getattr(self.get(project, name), "created_at", self.w.now)
+        made = Secret(project, name, sealed, audience, actor, made_at, self.w.now)
+        self.w.secrets[project, name] = made
+        return made
+
+    def delete(self, project: ProjectId, name: str) -> bool:
+        return self.w.secrets.pop((project, name), None) is not None
+
+    def of_project(self, project: ProjectId, *, after: str | None, limit: int) -> Sequence[Secret]:
+        names = sorted(name for of, name in self.w.secrets if of == project and name > (after or ""))
+        return [self.w.secrets[project, name] for name in names[:limit]]
 
 
 def a_token(*queues: str) -> Token:

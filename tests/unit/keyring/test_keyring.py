@@ -2,10 +2,11 @@
 
 import base64
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from rivet.domain.errors import InvalidInput, Unauthenticated
+from rivet.domain.errors import Conflict, InvalidInput, Unauthenticated
 from rivet.keyring import Keyring, Ticket, hash_token, new_token
 
 SECRET = "s" * 32
@@ -83,3 +84,32 @@ def test_tokens_are_random_say_their_kind_and_are_kept_as_hashes():
     assert len(base64.urlsafe_b64decode(first.removeprefix("rvt_admin_") + "=")) == 32
     assert len(hash_token(first)) == 32
     assert hash_token("\udc80") != hash_token(first)
+
+
+PROJECT = uuid.uuid4()
+
+
+def test_what_a_vault_seals_it_opens_and_never_seals_alike():
+    vault = Keyring(SECRET).vault()
+    value = b"any\x00bytes\xff" * 100
+    first, second = (vault.seal(value, PROJECT, "TOKEN") for _ in range(2))
+    assert vault.open(first, PROJECT, "TOKEN") == vault.open(second, PROJECT, "TOKEN") == value
+    assert first.data != second.data
+    assert value not in first.data
+
+
+def test_a_sealed_value_opens_in_its_own_place_alone():
+    vault = Keyring(SECRET).vault()
+    sealed = vault.seal(b"value", PROJECT, "TOKEN")
+    for project, name in ((PROJECT, "OTHER"), (uuid.uuid4(), "TOKEN")):
+        with pytest.raises(Conflict, match="damaged or moved"):
+            vault.open(sealed, project, name)
+    with pytest.raises(Conflict, match="damaged or moved"):
+        vault.open(replace(sealed, data=sealed.data[:-1] + bytes([sealed.data[-1] ^ 1])), PROJECT, "TOKEN")
+
+
+def test_a_sealed_value_names_the_key_that_it_needs():
+    sealed = Keyring(SECRET).vault().seal(b"value", PROJECT, "TOKEN")
+    other = Keyring("t" * 32).vault()
+    with pytest.raises(Conflict, match=f"its key is {sealed.key_id}.*RIVET_SECRET_KEY|RIVET_SECRET_KEY.*{sealed.key_id}"):
+        other.open(sealed, PROJECT, "TOKEN")

@@ -40,6 +40,14 @@ def test_a_runner_is_told_neither_database_nor_key(plain: dict[str, str]) -> Non
     assert told["RIVET_TOKEN"] == "runner-token"
 
 
+def test_the_keys_of_a_bucket_are_the_api_s_alone(plain: dict[str, str]) -> None:
+    settings = Settings(artifacts_url="s3://bucket")
+    told = plain | {"AWS_SECRET_ACCESS_KEY": "storage-secret"}
+    assert "storage-secret" in server_environment(told, settings, ADDRESSES).values()
+    assert "storage-secret" not in runner_environment(told, settings, ADDRESSES).values()
+    assert server_environment(told, settings, ADDRESSES)["RIVET_ARTIFACTS_URL"] == "s3://bucket"
+
+
 def test_rivet_s_own_tools_come_last_on_a_runner_s_path(plain: dict[str, str]) -> None:
     assert runner_environment(plain, Settings(), ADDRESSES)["PATH"].startswith("/usr/bin:")
 

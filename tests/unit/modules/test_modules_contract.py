@@ -8,7 +8,26 @@ from hypothesis import strategies as st
 
 from rivet.domain.duration import read_duration
 from rivet.modules import registry
-from rivet.modules.contract import Call, CallError, Duration, WorkspacePath, about
+from rivet.modules.contract import Call, CallError, Duration, Table, WorkspacePath, about
+from rivet.sandbox.definition import LANGUAGE
+
+
+class Place(Table):
+    """For these tests."""
+
+    line: int = about("the line", minimum=1)
+
+
+class Opened(Call, module="sample", name="open", handle=True):
+    """For these tests."""
+
+    at: Place | None = about("where", default=None)
+
+
+class Shut(Call, module="sample", of="open", short=("hard",)):
+    """For these tests."""
+
+    hard: bool = about("whether to slam it", default=False)
 
 
 class Sample(Call, module="sample", short=("word", "count")):
@@ -78,3 +97,25 @@ def test_every_function_says_what_it_does_and_shows_how():
             assert (declared.__doc__ or "").strip().endswith(".") or "\n" in (declared.__doc__ or "")
             assert declared.title() in declared.example
             assert all(field.description for field in declared.declared.values())
+
+
+def test_a_table_within_a_call_has_fields_of_its_own():
+    assert Opened.bind([{"at": {"line": 3}}]).at.line == 3
+    with pytest.raises(CallError, match=r"sample\.open: at: line: expected at least 1, given 0"):
+        Opened.bind([{"at": {"line": 0}}])
+    with pytest.raises(CallError, match=r"sample\.open: at: expected a table with text keys, given 5"):
+        Opened.bind([{"at": 5}])
+
+
+def test_a_method_takes_its_handle_first():
+    assert (Opened.binding, Shut.binding, Shut.function) == ("handle", "call", "open:shut")
+    bound = Shut.bind([7, True])
+    assert (bound.handle, bound.hard, Shut.bind([7, {"hard": True}]).hard) == (7, True, True)
+    for args in ([], ["x"], [True], [None, True]):
+        with pytest.raises(CallError, match="h:shut: takes a handle first"):
+            Shut.bind(args)
+
+
+def test_every_function_is_known_to_who_refuses_one_that_is_used_too_early():
+    for module, calls in registry.FUNCTIONS.items():
+        assert {name for name in calls if ":" not in name} <= set(LANGUAGE[module])

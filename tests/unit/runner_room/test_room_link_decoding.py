@@ -39,7 +39,7 @@ def test_a_well_formed_answer_is_read_whole(ends):
         framed(b"ended \xd9\xa1 0\n"),
         framed(b""),
         (0xFFFFFFFF).to_bytes(4, "big"),
-        (1 << 21).to_bytes(4, "big"),
+        (1 << 24).to_bytes(4, "big"),
     ],
 )
 def test_anything_else_loses_the_room(ends, sent):

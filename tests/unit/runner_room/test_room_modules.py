@@ -20,8 +20,8 @@ class Stage:
         self.asked = {"argv": argv, **asked}
         return self.ended
 
-    def fetch_git(self, *asked: Any) -> str:
-        self.asked = {"git": asked}
+    def fetch_git(self, *asked: Any, submodules: bool) -> str:
+        self.asked = {"git": asked, "submodules": submodules}
         return "a" * 40
 
 

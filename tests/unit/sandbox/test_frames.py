@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rivet.domain.pipeline import Function
 from rivet.sandbox import frames
-from rivet.sandbox.frames import BadFrame, length_of, pack, unpack
+from rivet.sandbox.frames import BadFrame, KeepNulls, length_of, pack, unpack
 
 SCALARS = (
     st.none()
@@ -100,3 +100,10 @@ def test_a_number_beyond_64_bits_becomes_a_double():
     assert unpack(pack(2**70)[4:]) == float(2**70)
     with pytest.raises(BadFrame):
         pack(10**400)
+
+
+def test_none_is_nil_and_only_where_it_is_kept_null():
+    assert pack([None, 1])[4:] == b"L\2\0\0\0NI" + (1).to_bytes(8, "little")
+    assert pack([KeepNulls({"a": [None]}), None])[4:] == b"L\2\0\0\0M\1\0\0\0S\1\0\0\0aL\1\0\0\0ZN"
+    with pytest.raises(BadFrame):
+        unpack(b"Z")

@@ -1,0 +1,173 @@
+"""The runner's way to blobs, with a job's ticket: it never speaks to where they are stored.
+
+Pieces are sent and fetched one by one, each named by its SHA-256, so that whoever was interrupted goes on
+with the piece that was on its way.
+"""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, jsonify, request
+from pydantic import BaseModel, ConfigDict, Field
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from rivet.api.auth import ticket_for
+from rivet.api.desk import the_web
+from rivet.api.gate import takes_bytes
+from rivet.api.runner_protocol import job_of
+from rivet.blobs.piece import MOST_PACKED
+from rivet.domain.artifact import Contents
+from rivet.domain.blob import PIECE_BYTES, checked_digest
+from rivet.domain.cache import MOST_FALLBACKS
+from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.engine.find_artifact import find_artifact
+from rivet.engine.find_cache import find_cache, has_cache
+from rivet.engine.held_job import held_job
+from rivet.engine.keep_artifact import keep_artifact
+from rivet.engine.keep_cache import keep_cache
+from rivet.engine.keep_piece import keep_piece, missing_pieces
+
+blobs = APIBlueprint("blobs", __name__, tag="Runner protocol", url_prefix="/runner/jobs/<job>/blobs")
+
+_MIB = 1024 * 1024
+_MOST = 2**31 - 1
+_BYTES: Any = {"200": {"description": "The bytes", "content": {"application/octet-stream": {}}}}
+
+
+class Asked(BaseModel):
+    """Unknown fields are passed over: a newer runner may say more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Pieces(Asked):
+    digests: list[str] = Field(max_length=1000)
+
+
+class Uploaded(Asked):
+    stage: str = Field(max_length=200)
+    attempt: int = Field(ge=1, le=_MOST)
+    contents: dict[str, Any]
+
+
+class Wanted(Asked):
+    run: str | None = Field(default=None, max_length=200, description="Another run of the same project.")
+
+
+class CacheSaved(Asked):
+    key: str
+    contents: dict[str, Any]
+
+
+class CacheWanted(Asked):
+    key: str
+    fallback: list[str] = Field(default_factory=list, max_length=MOST_FALLBACKS)
+    only_look: bool = Field(default=False, description="Is the very key there? Nothing else is told.")
+
+
+def _holder(job: str) -> tuple[JobId, Epoch, SessionId]:
+    ticket = ticket_for(job_of(job))
+    return ticket.job, ticket.epoch, ticket.session
+
+
+@blobs.get("")
+@blobs.doc(summary="Read the sizes that are kept to", security="bearer")
+def terms(job: str) -> Any:
+    settings = the_web().settings
+    _holder(job)
+    return jsonify(
+        piece_bytes=PIECE_BYTES,
+        most_artifact_bytes=settings.artifact_mib * _MIB,
+        most_cache_bytes=settings.cache_mib * _MIB,
+    )
+
+
+@blobs.post("/pieces/missing")
+@blobs.input(Pieces)
+@blobs.doc(summary="Ask which pieces must be sent", security="bearer")
+def look_for_pieces(job: str, json_data: Pieces) -> Any:
+    digests = [checked_digest(digest) for digest in json_data.digests]
+    return jsonify(missing=missing_pieces(*_holder(job), digests, store=the_web().store))
+
+
+@blobs.put("/pieces/<digest>")
+@takes_bytes
+@blobs.doc(summary="Send a piece, packed with zstd", security="bearer")
+def put_piece(job: str, digest: str) -> Any:
+    web = the_web()
+    holder = _holder(job)
+    request.max_content_length = MOST_PACKED
+    packed = request.get_data(cache=False)
+    if len(packed) > MOST_PACKED:
+        raise RequestEntityTooLarge
+    keep_piece(*holder, checked_digest(digest), packed, store=web.store, blobs=web.blobs)
+    return "", 204
+
+
+@blobs.get("/pieces/<digest>")
+@blobs.doc(summary="Fetch a piece, packed with zstd", security="bearer", responses=_BYTES)
+def get_piece(job: str, digest: str) -> Any:
+    web = the_web()
+    holder = _holder(job)
+    checked_digest(digest)
+    with web.store.begin() as tx:
+        _, run = held_job(*holder, tx)
+    return Response(web.blobs.packed(run.project_id, digest), mimetype="application/octet-stream")
+
+
+@blobs.put("/artifacts/<name>")
+@blobs.input(Uploaded)
+@blobs.doc(summary="Keep an artifact whose pieces have been sent", security="bearer")
+def put_artifact(job: str, name: str, json_data: Uploaded) -> Any:
+    web = the_web()
+    keep_artifact(
+        *_holder(job),
+        StageKey(json_data.stage),
+        json_data.attempt,
+        name,
+        Contents.read(json_data.contents),
+        most_bytes=web.settings.artifact_mib * _MIB,
+        store=web.store,
+    )
+    return "", 204
+
+
+@blobs.get("/artifacts/<name>")
+@blobs.input(Wanted, location="query")
+@blobs.doc(summary="Read what an artifact consists of", security="bearer")
+def get_artifact(job: str, name: str, query_data: Wanted) -> Any:
+    web = the_web()
+    holder = _holder(job)
+    with web.store.begin() as tx:
+        _, own = held_job(*holder, tx)
+    of_run = None if query_data.run is None else web.runs.find(query_data.run, own.project)
+    return jsonify(find_artifact(*holder, name, of_run, store=web.store).contents.as_dict())
+
+
+@blobs.post("/caches")
+@blobs.input(CacheSaved)
+@blobs.doc(summary="Keep a cache whose pieces have been sent, unless its key is there", security="bearer")
+def put_cache(job: str, json_data: CacheSaved) -> Any:
+    web = the_web()
+    kept = keep_cache(
+        *_holder(job),
+        json_data.key,
+        Contents.read(json_data.contents),
+        most_bytes=web.settings.cache_mib * _MIB,
+        store=web.store,
+    )
+    return jsonify(kept=kept)
+
+
+@blobs.post("/caches/find")
+@blobs.input(CacheWanted)
+@blobs.doc(summary="Find a cache by its key, else by the beginning of one", security="bearer")
+def get_cache(job: str, json_data: CacheWanted) -> Any:
+    web = the_web()
+    holder = _holder(job)
+    if json_data.only_look:
+        return jsonify(is_there=has_cache(*holder, json_data.key, store=web.store))
+    found = find_cache(*holder, json_data.key, json_data.fallback, store=web.store)
+    if found is None:
+        return jsonify(key=None, contents=None)
+    return jsonify(key=found.key, contents=found.contents.as_dict())

@@ -1,0 +1,1 @@
+"""Blobs outside of the database: their pieces, packed, and where those are stored."""

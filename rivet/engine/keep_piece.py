@@ -1,0 +1,40 @@
+"""Keep a piece of a blob that a runner sends: once, however often it is sent."""
+
+from collections.abc import Sequence
+
+from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.engine.held_job import held_job
+from rivet.engine.kept_ports import BlobStore
+from rivet.engine.ports import Store
+
+
+def keep_piece(
+    job: JobId,
+    epoch: Epoch,
+    session: SessionId,
+    digest: str,
+    packed: bytes,
+    *,
+    store: Store,
+    blobs: BlobStore,
+) -> None:
+    """Store `packed` under its digest, in the job's project; nothing is written if it is there already.
+
+    It is noted only once it is stored. Raises Fenced, and InvalidInput for what is not what its digest says.
+    """
+    with store.begin() as tx:
+        _, run = held_job(job, epoch, session, tx)
+        if tx.blobs.touch_piece(run.project_id, digest):
+            return
+    size = blobs.put(run.project_id, digest, packed)
+    with store.begin() as tx:
+        tx.blobs.add_piece(run.project_id, digest, size, len(packed))
+
+
+def missing_pieces(
+    job: JobId, epoch: Epoch, session: SessionId, digests: Sequence[str], *, store: Store
+) -> list[str]:
+    """Those that must be sent; the others count as used now. Raises Fenced."""
+    with store.begin() as tx:
+        _, run = held_job(job, epoch, session, tx)
+        return [digest for digest in digests if not tx.blobs.touch_piece(run.project_id, digest)]

@@ -1,0 +1,68 @@
+"""What the verbs need of the world where something is kept: blobs and what refers to them, and reports."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from rivet.domain.artifact import Artifact, Contents
+from rivet.domain.blob import Manifest
+from rivet.domain.cache import Cache, Look, Shelf
+from rivet.domain.ids import ProjectId, RunId, StageKey
+from rivet.domain.report import Coverage, Case
+
+
+class BlobStore(Protocol):
+    """Where the pieces of blobs are: a folder or a bucket. A piece is packed with zstd."""
+
+    def put(self, project: ProjectId, digest: str, packed: bytes) -> int:
+        """Store a piece; its size unpacked. Raises InvalidInput if it is not what `digest` says."""
+
+    def packed(self, project: ProjectId, digest: str) -> bytes:
+        """A piece as it is stored. Raises NotFound."""
+
+    def piece(self, project: ProjectId, digest: str) -> bytes:
+        """A piece unpacked, and checked against its digest. Raises NotFound."""
+
+
+class Blobs(Protocol):
+    def add_piece(self, project: ProjectId, digest: str, size: int, stored: int) -> None:
+        """Note that a piece is there: its size, and how much it takes packed."""
+
+    def touch_piece(self, project: ProjectId, digest: str) -> bool:
+        """Is it there? If so it counts as used now."""
+
+    def sizes(self, project: ProjectId, digests: Iterable[str]) -> Mapping[str, int]:
+        """Of those pieces that are there."""
+
+    def add(self, project: ProjectId, manifest: Manifest) -> UUID: ...
+    def forget(self, blob: UUID) -> None:
+        """Unless something refers to it. Its pieces stay: others may have them too."""
+
+
+
+class Artifacts(Protocol):
+    def get(self, run: RunId, name: str) -> Artifact | None: ...
+    def put(
+        self, run: RunId, name: str, stage: StageKey, attempt: int, contents: Contents, blob: UUID
+    ) -> bool:
+        """Insert, or replace what the same stage uploaded; False where another stage has the name."""
+
+
+class Caches(Protocol):
+    def find(self, look: Look) -> Cache | None:
+        """The newest that fits; it counts as used now."""
+
+    def has(self, shelf: Shelf, key: str) -> bool: ...
+    def add(self, shelf: Shelf, key: str, contents: Contents, blob: UUID) -> bool:
+        """False where the key is there already."""
+
+
+class Reports(Protocol):
+    def add_tests(
+        self, run: RunId, stage: StageKey, attempt: int, first: int, cases: Sequence[Case]
+    ) -> None:
+        """Cases numbered from `first` within the attempt; what is there already stays."""
+
+    def add_coverage(
+        self, run: RunId, stage: StageKey, attempt: int, place: int, coverage: Coverage
+    ) -> None: ...

@@ -1,0 +1,224 @@
+"""Files out of a stage's room as a blob, and back into it: a program of ours in the room packs and unpacks.
+
+The supervisor sees a stream through a pipe and never opens a path of the workspace. What comes out of the
+room is believed no more than what its user wrote.
+"""
+
+import functools
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import rivet.sandbox
+from rivet.domain.artifact import Contents
+from rivet.domain.blob import Manifest, shown_size
+from rivet.domain.errors import InvalidInput
+from rivet.modules.contract import CallError
+from rivet.runner.blobs import BlobLink, Progress, Upload
+from rivet.runner.room_command import Ended, Output
+from rivet.sandbox.isolation.namespaces import HOME, OURS, WORKSPACE, interpreter
+
+MOST_HEADER = 16 * 1024
+MOST_COMPLAINT = 4096
+_LIBRARY = f"import sys; sys.path.insert(0, {OURS + '/lib'!r})\n"
+
+
+class Bench(Protocol):
+    """What is needed of the stage."""
+
+    def run_program(self, argv: Sequence[str], *, on_output: Output, stdin: int | None = None) -> Ended:
+        """Run a program of ours in the room to its end; `stdin` stays the caller's.
+
+        Raises what ends the stage where that is to stop.
+        """
+
+    def say(self, level: str, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to pack. `places` are globs by a folder of the room; a single file goes as it is with `one_file`.
+
+    `name` is what the thing is called in messages, `filename` what a tar of it is called.
+    """
+
+    name: str
+    filename: str
+    places: Mapping[str, Sequence[str]]
+    one_file: bool
+    keep_links: bool
+
+
+def pack(bench: Bench, link: BlobLink, title: str, wanted: Wanted, most_bytes: int) -> Contents:
+    """Everything wanted, sent. Raises CallError naming what cannot be packed, or is too large."""
+    taken = _Taken(bench, link, f"{title}: {wanted.name}", most_bytes)
+    request = {
+        "places": list(wanted.places.items()),
+        "one_file": wanted.one_file,
+        "keep_links": wanted.keep_links,
+    }
+    ended = bench.run_program(_program("pack", request), on_output=taken.take)
+    if ended.exit_code != 0:
+        raise CallError(f"{title}: path: {taken.complaint()}")
+    contents = taken.contents(wanted.filename)
+    if left_out := taken.header.get("left_out"):
+        bench.say("warn", f"{title}: {left_out} sockets, pipes or devices were left out")
+    return contents
+
+
+def unpack(
+    bench: Bench,
+    link: BlobLink,
+    title: str,
+    contents: Contents,
+    folders: Mapping[str, str],
+    *,
+    into: str = "",
+    wanted: Sequence[str] | None = None,
+) -> int:
+    """Into the room's `folders`, by the first part of each name; how many files. Raises CallError.
+
+    `into` is a path below them; one that is a link is not followed.
+    """
+    request = {
+        "form": contents.form,
+        "filename": contents.filename,
+        "size": contents.blob.size,
+        "folders": dict(folders),
+        "into": into,
+        "wanted": None if wanted is None else list(wanted),
+    }
+    said = _Said()
+    feeder = _Feeder(link, contents.blob, Progress(title, bench.say, contents.blob.size))
+    ended = feeder.while_running(
+        lambda stdin: bench.run_program(_program("unpack", request), on_output=said.take, stdin=stdin)
+    )
+    if ended.exit_code != 0:
+        raise CallError(f"{title}: {said.complaint()}")
+    files = said.out.strip()
+    return int(files) if files.isdigit() and len(files) < 10 else 0
+
+
+def split_by_place(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Paths by the folder of the room that they lie in: `~/` is the stage's HOME."""
+    places: dict[str, list[str]] = {}
+    for path in paths:
+        folder, inner = (HOME, path[2:] or ".") if path.startswith("~/") else (WORKSPACE, path)
+        places.setdefault(folder, []).append(inner)
+    return places
+
+
+class _Said:
+    """What a program of ours wrote, bounded."""
+
+    def __init__(self) -> None:
+        self.out = bytearray()
+        self.err = bytearray()
+
+    def take(self, stream: str, data: bytes) -> None:
+        kept = self.out if stream == "stdout" else self.err
+        kept += data[: MOST_HEADER - len(kept)]
+
+    def complaint(self) -> str:
+        lines = self.err.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:MOST_COMPLAINT] if lines else "the program in the stage's room was ended"
+
+
+class _Taken(_Said):
+    """The stream of the packer: a line that says what follows, then what is uploaded."""
+
+    def __init__(self, bench: Bench, link: BlobLink, title: str, most_bytes: int) -> None:
+        super().__init__()
+        self._bench, self._link, self._title, self._most_bytes = bench, link, title, most_bytes
+        self._upload: Upload | None = None
+        self.header: Mapping[str, Any] = {}
+
+    def take(self, stream: str, data: bytes) -> None:
+        if stream != "stdout":
+            super().take(stream, data)
+        elif self._upload is not None:
+            self._upload.feed(data)
+        else:
+            self.out += data
+            if b"\n" in self.out:
+                self._begin()
+            elif len(self.out) > MOST_HEADER:
+                raise CallError(f"{self._title}: the program in the stage's room speaks of something else")
+
+    def _begin(self) -> None:
+        head, _, rest = bytes(self.out).partition(b"\n")
+        try:
+            self.header = json.loads(head)
+            size = int(self.header["size"])
+        except (ValueError, KeyError, TypeError):
+            raise CallError(f"{self._title}: the program in the stage's room was disturbed") from None
+        most = shown_size(self._most_bytes)
+        too_large = f"{self._title}: has {shown_size(size)}, the operator allows {most}"
+        if size > self._most_bytes:
+            raise CallError(too_large)
+        progress = Progress(self._title, self._bench.say, size)
+        self._upload = Upload(self._link, progress, self._most_bytes, too_large)
+        if rest:
+            self._upload.feed(rest)
+
+    def contents(self, filename: str) -> Contents:
+        if self._upload is None:
+            raise CallError(f"{self._title}: {self.complaint()}")
+        told = {**self.header, "blob": self._upload.finish().as_dict()}
+        if told.get("form") == "tar":
+            told["filename"] = filename
+        try:
+            return Contents.read(told)
+        except InvalidInput as error:
+            raise CallError(f"{self._title}: {error.message}") from None
+
+
+class _Feeder:
+    """Writes a blob into a pipe from a thread of its own, while the program in the room reads it."""
+
+    def __init__(self, link: BlobLink, blob: Manifest, progress: Progress) -> None:
+        self._link, self._blob, self._progress = link, blob, progress
+        self._error: BaseException | None = None
+
+    def while_running(self, run: Callable[[int], Ended]) -> Ended:
+        """How `run` ended, which was given the pipe. Raises what went wrong with the blob before that."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        thread = threading.Thread(target=self._feed, args=(write,), name="blob-feeder", daemon=True)
+        thread.start()
+        try:
+            ended = run(read)
+        finally:
+            # The pipe has no reader any more: a write into it ends now, and a fetch at its next look.
+            os.close(read)
+            thread.join()
+        if self._error is not None:
+            raise self._error
+        return ended
+
+    def _feed(self, write: int) -> None:
+        try:
+            for content in self._link.pieces(self._blob):
+                view = memoryview(content)
+                while view:
+                    view = view[os.write(write, view) :]
+                self._progress.by(len(content))
+        except BrokenPipeError:
+            # Whoever read has ended, and its exit code says why.
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised where the caller is
+            self._error = error
+        finally:
+            os.close(write)
+
+
+@functools.cache
+def _source(name: str) -> str:
+    return _LIBRARY + Path(rivet.sandbox.__file__).with_name(f"{name}.py").read_text()
+
+
+def _program(name: str, request: Mapping[str, Any]) -> list[str]:
+    return [str(interpreter()), "-I", "-S", "-X", "utf8", "-c", _source(name), json.dumps(request)]

@@ -1,0 +1,41 @@
+"""What a stage keeps by its fields: its cache before and after its script, its artifacts at its end."""
+
+from rivet.domain.ids import StageKey
+from rivet.domain.kept_rules import Kept
+from rivet.modules.contract import CallError, StageContext
+
+
+class StageKeeps:
+    """`fields` are those of the stage. A cache never fails a stage: what is wrong with it is a warning."""
+
+    def __init__(self, fields: Kept, stage: StageKey, calls: StageContext) -> None:
+        self._fields, self._stage, self._calls = fields, stage, calls
+
+    def before(self) -> None:
+        """Restore the cache."""
+        cache = self._fields.cache
+        if cache is not None:
+            try:
+                self._calls.caches.restore(cache.key, cache.fallback, cache.paths)
+            except CallError as error:
+                self._calls.say("warn", str(error))
+
+    def after(self, *, passed: bool) -> str | None:
+        """Upload the artifacts, and save the cache of a stage that passed; what fails a stage that passed.
+
+        What goes wrong with the artifacts of a stage that failed is a warning: why it failed is told already.
+        """
+        cache, artifacts = self._fields.cache, self._fields.artifacts
+        if artifacts is not None and artifacts.is_wanted(passed=passed):
+            try:
+                self._calls.artifacts.upload(artifacts.name or self._stage, artifacts.paths)
+            except CallError as error:
+                if passed:
+                    return str(error)
+                self._calls.say("warn", str(error))
+        if cache is not None and passed:
+            try:
+                self._calls.caches.save(cache.key, cache.paths)
+            except CallError as error:
+                self._calls.say("warn", str(error))
+        return None

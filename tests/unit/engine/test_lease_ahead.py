@@ -1,0 +1,35 @@
+"""A lease ahead of its journal, or over when all of the journal is in, changes nothing that the journal says."""
+
+from rivet.domain.ids import StageKey
+from rivet.domain.states import JobStatus, RunStatus
+from rivet.engine.renew_lease import renew_lease
+from rivet.engine.settle_job import settle_job
+from rivet.engine.watch_leases import watch_leases
+
+from .conftest import LEASE_S
+
+
+def test_a_later_stage_begins_by_its_lease_only_when_those_before_it_have_ended(running):
+    system = running("one", "two")
+    job = system.store.job()
+    renew_lease(job.id, job.epoch, job.session, (StageKey("two"), 1), store=system.store)
+    assert system.store.stage_states() == ["pending", "pending"]
+    system.perform("one")
+    renew_lease(job.id, job.epoch, job.session, (StageKey("two"), 1), store=system.store)
+    assert system.store.stage_states() == ["passed", "running"]
+    system.perform("two")
+    system.done()
+    settle_job(job.id, job.epoch, store=system.store)
+    assert system.store.run().status is RunStatus.PASSED
+
+
+def test_a_job_whose_journal_is_all_in_is_settled_though_its_runner_is_gone(running):
+    system = running("one")
+    job = system.store.job()
+    system.perform("one", "timed_out", reason="limit_stage_time")
+    system.done()
+    system.store.pass_time(LEASE_S + 1)
+    assert watch_leases(LEASE_S, store=system.store) == 0
+    settle_job(job.id, job.epoch, store=system.store)
+    assert system.store.job().status is JobStatus.TIMED_OUT
+    assert (system.store.run().status, system.store.run().reason) == (RunStatus.TIMED_OUT, "limit_stage_time")
