@@ -28,13 +28,18 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
     """
     stages = tx.stages.of_job(job.id)
     begun = any(stage.attempts for stage in stages)
+    run = tx.runs.get(job.run_id)
+    cancelling = run is not None and run.status is RunStatus.CANCELLING
     for attempt in tx.stages.live_attempts(job.id):
         tx.stages.end_attempt(
             attempt.stage_id, attempt.number, attempt.epoch, AttemptStatus.LOST,
             reason=reason, exit_code=None, error=None,
         )
         stage = next(stage for stage in stages if stage.id == attempt.stage_id)
-        tx.stages.move(stage, stage_after(AttemptStatus.LOST, job), reason=reason)
+        if cancelling:
+            tx.stages.move(stage, StageStatus.CANCELLED, reason=Reason.CANCELLED_BY)
+        else:
+            tx.stages.move(stage, stage_after(AttemptStatus.LOST, job), reason=reason)
     if not tx.jobs.move(job, JobStatus.LOST, reason=reason):
         return
     tx.records.append(
@@ -42,8 +47,7 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         [(ControlEvent.JOB_LOST, {"job": str(job.id), "epoch": job.epoch, "reason": reason})],
     )
     lost = replace(job, status=JobStatus.LOST, reason=reason)
-    run = tx.runs.get(job.run_id)
-    if run is not None and run.status is RunStatus.CANCELLING:
+    if cancelling:
         end_unbegun(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
     elif job.epoch >= MAX_EPOCHS:
         end_unbegun(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)

@@ -23,6 +23,11 @@ class Kept:
             self._room[stream] -= len(self._parts[stream][-1])
         self._tail.append(data[-TAIL_BYTES:])
 
+    @property
+    def size(self) -> int:
+        """Bytes that are held for a script."""
+        return sum(len(part) for parts in self._parts.values() for part in parts)
+
     def captured(self, stream: str) -> bytes:
         return b"".join(self._parts[stream])
 

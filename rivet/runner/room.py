@@ -5,10 +5,7 @@ The supervisor keeps the read ends of all pipes and never opens a path of the wo
 """
 
 import contextlib
-import functools
-import importlib.util
 import itertools
-import marshal
 import os
 import re
 import select
@@ -17,15 +14,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
 from typing import Self
 
-import rivet.sandbox
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, network_hint
 from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
 from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost
+from rivet.runner.room_programs import compiled, library
 from rivet.runner.tools import ToolRoots
 from rivet.sandbox.isolation.namespaces import (
     HOME,
@@ -43,7 +39,6 @@ from rivet.sandbox.isolation.namespaces import (
 __all__ = ["CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomSpec", "prepare_workspace"]
 
 MOST_LEFT_OVER = 16
-FILE_MODULES = ("files", "file_trees", "file_search", "file_work")
 
 _PYTHON = (str(interpreter()), "-I", "-S", "-X", "utf8")
 
@@ -120,8 +115,8 @@ class Room:
                 files={
                     **spec.files,
                     **_hosts(spec.hostname, doors),
-                    **_library(),
-                    program: _compiled("agent"),
+                    **library(),
+                    program: compiled("agent"),
                 },
                 hostname=spec.hostname,
             ),
@@ -293,26 +288,6 @@ def prepare_workspace(folder: Path, uid: int | None) -> None:
     folder.mkdir(mode=0o700, parents=True)
     if uid is not None:
         os.chown(folder, uid, uid, follow_symlinks=False)
-
-
-@functools.cache
-def _library() -> dict[str, bytes]:
-    """What the agent imports when it is first asked for a file, by its place in the room."""
-    folder = f"{OURS}/lib/rivet"
-    nothing = _packed(compile("", "__init__.py", "exec"))
-    files = {f"{folder}/sandbox/{name}.pyc": _compiled(name) for name in FILE_MODULES}
-    return {f"{folder}/__init__.pyc": nothing, f"{folder}/sandbox/__init__.pyc": nothing, **files}
-
-
-@functools.cache
-def _compiled(name: str) -> bytes:
-    """A program of ours for rooms: not parsed at each start. Its interpreter is the one that runs here."""
-    source = Path(rivet.sandbox.__file__).with_name(f"{name}.py").read_bytes()
-    return _packed(compile(source, f"{name}.py", "exec", dont_inherit=True, optimize=2))
-
-
-def _packed(code: CodeType) -> bytes:
-    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
 
 
 def _doors(rules: ProxyRules) -> dict[tuple[str, int], str]:

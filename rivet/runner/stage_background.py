@@ -18,6 +18,8 @@ from rivet.runner.room import CannotStart, Room, RoomLost
 from rivet.runner.room_background import MOST_AT_ONCE, Background
 from rivet.runner.room_command import Ended
 
+MOST_STARTED = 1000
+MOST_CAPTURED = 64 * 1024 * 1024
 GRACE_S = 10.0
 LAST_GRACE_S = 2.0
 LAST_WORDS_S = 0.2
@@ -72,17 +74,29 @@ class StageBackground:
 
     def start(self, launch: Launch) -> int:
         self._stage.go_on()
-        if sum(each.command.is_running() for each in self._all.values()) >= MOST_AT_ONCE:
-            raise CallError(
-                f"process.start: {MOST_AT_ONCE} commands run in the background, which is the most; "
-                "h:stop() ends one"
-            )
+        self._check_bounds(launch.capture)
         with self._stage.working():
             started = self._started(launch)
             self._all[started.number] = started
             if launch.ready is not None:
                 self._await(started, launch.ready)
         return started.number
+
+    def _check_bounds(self, capture: bool) -> None:
+        """Handles are kept as long as the stage, and with them what their commands wrote."""
+        running = sum(each.command.is_running() for each in self._all.values())
+        if running >= MOST_AT_ONCE:
+            raise CallError(
+                f"process.start: {running} commands run in the background, the most there may be; "
+                "h:stop() ends one"
+            )
+        if len(self._all) >= MOST_STARTED:
+            raise CallError(f"process.start: a stage may start {MOST_STARTED} commands in the background")
+        if capture and sum(each.kept.size for each in self._all.values()) > MOST_CAPTURED:
+            raise CallError(
+                f"process.start: capture: over {MOST_CAPTURED} bytes were captured from commands in the "
+                "background; let others write to files"
+            )
 
     def launched(self, handle: int) -> Launch:
         return self._of(handle).launch

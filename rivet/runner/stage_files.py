@@ -86,7 +86,11 @@ class StageFiles:
             raise CallError(f"{self._title}: {error}") from None
         except OSError as error:
             words = _OF_WRITING if writes and error.errno == errno.ENOENT else _words_of(error)
-            raise CallError(f"{self._title}: " + words.replace("{path}", f'"{path}"')) from None
+            raise CallError(f"{self._title}: " + words.replace("{path}", _quoted(path))) from None
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if len(path) <= 200 else f'"{path[:197]}..."'
 
 
 def _words_of(error: OSError) -> str:

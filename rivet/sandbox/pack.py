@@ -16,6 +16,7 @@ import sys
 import tarfile
 
 from rivet.sandbox.file_search import Search
+from rivet.sandbox.files import TOO_MANY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Place:
         fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             search.find(fd, os.fsencode(glob))
+        except OSError as error:
+            if error.errno != TOO_MANY:
+                raise
+            raise Wrong(f'"{glob}" matches more than {MOST_FILES} files') from None
         finally:
             os.close(fd)
         return [os.fsdecode(path) for path in sorted(search.found)]
@@ -200,6 +205,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.setrecursionlimit(10_000)
     try:
         main()
     except Wrong as wrong:

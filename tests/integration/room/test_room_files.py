@@ -60,14 +60,6 @@ def test_globs_find_what_they_mean_in_order(files, room, shell):
     assert files.glob(["nothing/**", "top.py/x"]) == []
 
 
-def test_more_than_ten_thousand_matches_are_an_error(files, room, shell):
-    shell(room, "mkdir m; cd m; seq 10001 | xargs touch")
-    for ask in (lambda: files.glob(["m/*"]), lambda: files.list("m")):
-        with pytest.raises(OSError, match="too many"):
-            ask()
-    assert len(files.glob(["m/?000"])) == 9
-
-
 def test_a_digest_counts_paths_and_contents_and_nothing_else(files, room, shell):
     shell(room, "mkdir -p a; echo one > a/x; echo two > y; ln -s x a/link")
     first = files.digest(["**"])
@@ -93,12 +85,10 @@ def test_trees_are_copied_moved_and_removed(files, room, shell):
     assert shell(room, "sha256sum < c/l | cmp - sum && sha256sum < moved/f | cmp - sum && ls c")[1].text == "b\nl\n"
 
 
-def test_a_deep_tree_is_worked_on_or_refused_in_words(files, room, shell):
-    shell(room, "long=$(printf 'd/%.0s' $(seq 1500)); mkdir -p $long && cd $long && mkdir -p $long")
-    call = StageFiles(files, "fs.copy", lambda: None, bytes)
-    assert len(files.glob(["d/**"])) == 2999
-    with pytest.raises(CallError, match="in too many folders"):
-        call.copy("d", "e")
+def test_a_deep_tree_is_worked_on_like_any_other(files, room, shell):
+    shell(room, "mkdir -p $(printf 'd/%.0s' $(seq 1200))")
+    assert len(files.glob(["d/**"])) == 1199
+    files.copy("d", "e")
     assert files.remove("e")
     assert files.remove("d")
 

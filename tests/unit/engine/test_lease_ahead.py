@@ -1,7 +1,9 @@
-"""A lease ahead of its journal, or over when all of the journal is in, changes nothing that the journal says."""
+"""A lease ahead of its journal, or over when the journal is in or the run is being cancelled, spoils no end."""
 
 from rivet.domain.ids import StageKey
+from rivet.domain.record import RecordType
 from rivet.domain.states import JobStatus, RunStatus
+from rivet.engine.cancel_run import cancel_run
 from rivet.engine.renew_lease import renew_lease
 from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_leases import watch_leases
@@ -33,3 +35,16 @@ def test_a_job_whose_journal_is_all_in_is_settled_though_its_runner_is_gone(runn
     settle_job(job.id, job.epoch, store=system.store)
     assert system.store.job().status is JobStatus.TIMED_OUT
     assert (system.store.run().status, system.store.run().reason) == (RunStatus.TIMED_OUT, "limit_stage_time")
+
+
+def test_a_run_that_loses_its_runner_while_it_is_cancelled_ends_cancelled(running):
+    system = running("one", "two")
+    job = system.store.job()
+    system.ingest(system.record(RecordType.ATTEMPT_STARTED, "one"))
+    cancel_run(job.run_id, "bob", store=system.store)
+    system.store.pass_time(LEASE_S + 1)
+    assert watch_leases(LEASE_S, store=system.store) == 1
+    assert system.store.stage_states() == ["cancelled", "cancelled"]
+    assert [attempt.status for attempt in system.store.world.attempts.values()] == ["lost"]
+    run = system.store.run()
+    assert (run.status, run.reason, run.cancelled_by) == (RunStatus.CANCELLED, "cancelled_by", "bob")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rivet.sandbox import files
-from rivet.sandbox.file_search import matches
+from rivet.sandbox.file_search import glob, matches
 from rivet.sandbox.file_trees import copy, remove
 
 
@@ -102,6 +102,8 @@ def test_more_names_than_can_be_told_are_refused(root, monkeypatch):
     monkeypatch.setattr(files, "MOST_LISTED", 5)
     with refused(files.TOO_MANY):
         files.names(b".")
+    with refused(files.TOO_MANY):
+        glob(b"5", b"**")
 
 
 def test_a_copy_has_contents_permissions_and_links(root):

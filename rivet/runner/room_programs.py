@@ -1,0 +1,32 @@
+"""Our own programs for rooms, compiled: the agent, and what it imports when it is first asked for a file."""
+
+import functools
+import importlib.util
+import marshal
+from pathlib import Path
+from types import CodeType
+
+import rivet.sandbox
+from rivet.sandbox.isolation.namespaces import OURS
+
+FILE_MODULES = ("files", "file_trees", "file_search", "file_work")
+
+
+@functools.cache
+def library() -> dict[str, bytes]:
+    """What the agent imports when it is first asked for a file, by its place in the room."""
+    folder = f"{OURS}/lib/rivet"
+    nothing = _packed(compile("", "__init__.py", "exec"))
+    files = {f"{folder}/sandbox/{name}.pyc": compiled(name) for name in FILE_MODULES}
+    return {f"{folder}/__init__.pyc": nothing, f"{folder}/sandbox/__init__.pyc": nothing, **files}
+
+
+@functools.cache
+def compiled(name: str) -> bytes:
+    """A program of ours for rooms: not parsed at each start. Its interpreter is the one that runs here."""
+    source = Path(rivet.sandbox.__file__).with_name(f"{name}.py").read_bytes()
+    return _packed(compile(source, f"{name}.py", "exec", dont_inherit=True, optimize=2))
+
+
+def _packed(code: CodeType) -> bytes:
+    return importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
