@@ -9,6 +9,7 @@ from types import FrameType
 from apiflask import APIFlask
 
 from rivet import __version__
+from rivet.api.approvals import approvals
 from rivet.api.auth import BEARER
 from rivet.api.desk import put_web
 from rivet.api.events import events
@@ -61,7 +62,7 @@ def app_with(web: Web) -> APIFlask:
     put_web(app.extensions, web)
     register_gate(app)
     register_problems(app)
-    for resource in (pipelines, runs, logs, events, runners, runner_protocol):
+    for resource in (pipelines, runs, approvals, logs, events, runners, runner_protocol):
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)

@@ -35,6 +35,9 @@ class ControlEvent(StrEnum):
     JOB_STARTED = "job_started"
     JOB_LOST = "job_lost"
     CANCEL_ASKED = "cancel_asked"
+    APPROVAL_ASKED = "approval_asked"
+    APPROVED = "approved"
+    REJECTED = "rejected"
     JOB_ENDED = "job_ended"
     RUN_ENDED = "run_ended"
 

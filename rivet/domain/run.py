@@ -22,11 +22,17 @@ class Plan:
     timeout_s: float
     on_lost: str
     digest: str
+    turns: int = 1
+    cancel_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`number` counts per pipeline. `facts` are the recorded values of `run.*`; times are the database's."""
+    """`number` counts per pipeline. `facts` are the recorded values of `run.*`; times are the database's.
+
+    `waited_s` is how long it waited for people, which does not count as its time. `turn` is the group of its
+    `concurrency`, in which runs take turns.
+    """
 
     id: RunId
     project_id: ProjectId
@@ -47,6 +53,8 @@ class Run:
     ended_at: datetime | None = None
     cancelled_by: str | None = None
     lines: int = 0
+    waited_s: float = 0.0
+    turn: str | None = None
 
     @property
     def is_finished(self) -> bool:

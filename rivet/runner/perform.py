@@ -9,26 +9,23 @@ from typing import Any
 
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
-from rivet.domain.pipeline import digest_of
 from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
 from rivet.modules import registry
 from rivet.modules.contract import CallError
-from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
+from rivet.runner.open_stage import OtherDefinition, open_stage
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
-from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, open_script
+from rivet.sandbox.lua import LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 1024 * 1024 * 1024
-LUA_CPU_S = 60.0
-FILE = "rivet.lua"
 
 
 @dataclass(slots=True)
@@ -136,34 +133,15 @@ class _Attempt:
             return outcome
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
-        facts = self._facts()
-        script = open_script(
-            self._desk.zygote,
-            self._order.lua,
-            FILE,
-            LuaLimits(cpu_s=LUA_CPU_S, wall_s=self._seconds + 1),
-            modules=registry.bindings(),
-            values={"run": {name: facts.get(name) for name in VALUES}, "input": self._order.inputs},
-            running_values={"run": {name: facts.get(name) for name in STAGE_VALUES}},
-            resolve=True,
-        )
+        try:
+            script = open_stage(self._order, self._stage, self._number, self._desk, seconds=self._seconds + 1)
+        except OtherDefinition as other:
+            return Outcome(AttemptStatus.FAILED, Reason.DEFINITION_CHANGED, error=_told(str(other)))
         if isinstance(script, LuaError):
             return script
         self._script = script
         with contextlib.closing(script):
-            if digest_of(script.table) != self._order.digest:
-                return Outcome(
-                    AttemptStatus.FAILED,
-                    Reason.DEFINITION_CHANGED,
-                    error=_told(
-                        "the file gave another definition than when the run was started: "
-                        "what it returns must depend on inputs alone"
-                    ),
-                )
-            return script.run(("stages", self._stage.index), functools.partial(self._call, calls))
-
-    def _facts(self) -> Mapping[str, Any]:
-        return {**self._order.facts, "attempt": self._number}
+            return script.run(self._stage.path, functools.partial(self._call, calls))
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:
