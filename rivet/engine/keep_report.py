@@ -7,7 +7,7 @@ from typing import Any
 import zstandard
 
 from rivet.domain.ids import RunId, StageKey
-from rivet.domain.report import MOST_CASES, Coverage, Case
+from rivet.domain.report import MOST_CASES, Case, Coverage
 from rivet.engine.ports import Tx
 
 MOST_UNPACKED = 16 * 1024 * 1024

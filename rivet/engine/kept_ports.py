@@ -8,7 +8,7 @@ from rivet.domain.artifact import Artifact, Contents
 from rivet.domain.blob import Manifest
 from rivet.domain.cache import Cache, Look, Shelf
 from rivet.domain.ids import ProjectId, RunId, StageKey
-from rivet.domain.report import Coverage, Case
+from rivet.domain.report import Case, Coverage
 
 
 class BlobStore(Protocol):

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from rivet.domain.artifact import Contents
-from rivet.domain.report import Coverage, Case
+from rivet.domain.report import Case, Coverage
 from rivet.domain.secret import Opaque
 from rivet.domain.wording import shown
 from rivet.modules.fields import (

@@ -13,11 +13,10 @@ from rivet.domain.report import (
     MOST_DETAILS,
     MOST_MESSAGE,
     MOST_TEXT,
-    Coverage,
     Case,
     CaseStatus,
+    Coverage,
 )
-
 
 MOST_DEPTH = 100
 

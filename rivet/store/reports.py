@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import RunId, StageKey
-from rivet.domain.report import Coverage, Case
+from rivet.domain.report import Case, Coverage
 from rivet.store.kept_tables import COVERAGE, TEST_CASE
 
 _ADD_TESTS = upsert(TEST_CASE).on_conflict_do_nothing()
