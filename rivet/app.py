@@ -9,6 +9,7 @@ from types import FrameType
 from apiflask import APIFlask
 
 from rivet import __version__
+from rivet.api.approvals import approvals
 from rivet.api.artifacts import artifacts
 from rivet.api.auth import BEARER
 from rivet.api.blobs import blobs
@@ -66,7 +67,8 @@ def app_with(web: Web) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, runs, logs, events, runners, runner_protocol, artifacts, blobs, secrets, runner_secrets,
+        pipelines, runs, approvals, logs, events, runners, runner_protocol, artifacts, blobs, secrets,
+        runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)

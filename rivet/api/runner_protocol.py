@@ -42,6 +42,7 @@ class Beating(Asked):
     free_slots: int = Field(ge=0, le=_MOST)
     own_queue: int = Field(ge=0, le=_MOST)
     holds: list[str] = Field(max_length=10_000)
+    keeps: list[UUID] = Field(default_factory=list, max_length=10_000)
     leaving: bool = False
 
 
@@ -93,9 +94,10 @@ def heartbeat(json_data: Beating) -> Any:
         lease_s=web.settings.lease_seconds,
         token=the_token(),
         leaving=json_data.leaving,
+        keeps=[JobId(job) for job in json_data.keeps],
     )
     again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
-    return jsonify(drain=beat.drain, publish_again=again)
+    return jsonify(drain=beat.drain, publish_again=again, let_go=[str(job) for job in beat.let_go])
 
 
 @runner_protocol.post("/jobs/<job>/claim")

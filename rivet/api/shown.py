@@ -25,9 +25,12 @@ class StageShown(BaseModel):
     reason: str | None
     waiting_since: str | None
     needs: list[str]
+    group: str | None
     queue: str
     runner: str | None
     cancelled_by: str | None
+    approved_by: str | None
+    approval: dict[str, Any] | None
     attempts: list[AttemptShown]
 
 

@@ -8,25 +8,21 @@ from typing import Any
 from rivet.domain import secret
 from rivet.domain.duration import read_size
 from rivet.domain.field_rules import Fields
-from rivet.domain.ids import StageKey
 from rivet.domain.input_rules import read_inputs
-from rivet.domain.kept_rules import read_kept
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
     DEFAULT_QUEUE,
     DEFAULT_RUN_TIMEOUT_S,
-    DEFAULT_STAGE_TIMEOUT_S,
     Definition,
     Finding,
     Function,
-    StageDefinition,
     slug_of,
 )
-from rivet.domain.runner import QUEUE_NAME
+from rivet.domain.stage_graph import check_graph
+from rivet.domain.stage_rules import Taken, read_concurrency, read_queue, read_stages
 from rivet.domain.states import OnLost
 from rivet.domain.wording import shown
 
-MAX_STAGES = 500
 MIN_MEMORY, MAX_MEMORY = 8 * 2**20, 2**30
 ISOLATIONS = ("container", "namespaces", "landlock", "none")
 
@@ -34,15 +30,7 @@ PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
     "timeout", "on_lost", "concurrency", "triggers", "stages", "finally",
 )  # fmt: skip
-PIPELINE_FIELDS_TO_COME = ("concurrency", "triggers", "finally")
-STAGE_FIELDS = (
-    "name", "script", "when", "needs", "parallel", "matrix", "exclude", "fail_fast", "max_parallel", "keep",
-    "queue", "env", "timeout", "limits", "retry", "allow_failure", "container", "services", "approval",
-    "cache", "artifacts",
-)  # fmt: skip
-_STAGE_FIELDS_HERE = ("name", "script", "env", "timeout", "cache", "artifacts")
-STAGE_FIELDS_TO_COME = tuple(name for name in STAGE_FIELDS if name not in _STAGE_FIELDS_HERE)
-
+PIPELINE_FIELDS_TO_COME = ("triggers",)
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HOST = r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]"
 _HOST_MAYBE_PORT = re.compile(rf"({_HOST})(:[0-9]{{1,5}})?")
@@ -62,22 +50,29 @@ def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, l
     fields.refuse_unknown(PIPELINE_FIELDS)
     fields.refuse_unsupported(PIPELINE_FIELDS_TO_COME)
     name, slug = _identity(fields)
+    taken: Taken = {}
     from_function = isinstance(table.get("stages"), Function) and not resolved
+    stages = () if from_function else read_stages(fields, "stages", taken)
+    last = read_stages(fields, "finally", taken) if table.get("finally") is not None else ()
+    if not findings:
+        check_graph(stages, findings)
     definition = Definition(
         name=name,
         slug=slug,
         description=fields.text("description", most=10_000, least=0) or "",
         inputs=read_inputs(fields),
         env=fields.env(),
-        queue=_queue(fields),
+        queue=read_queue(fields) or DEFAULT_QUEUE,
         grants=_grants(fields),
         limits=_limits(fields),
         isolation=fields.choice("isolation", ISOLATIONS),
         timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S),
         on_lost=OnLost(fields.choice("on_lost", [each.value for each in OnLost]) or OnLost.ERROR),
-        stages=() if from_function else _stages(fields),
+        stages=stages,
         stages_from_function=from_function,
         secrets=_secrets(fields),
+        last=last,
+        concurrency=read_concurrency(fields),
     )
     if any(finding.severity == "error" for finding in findings):
         return None, findings
@@ -106,13 +101,6 @@ def _identity(fields: Fields) -> tuple[str, str]:
             message = f'the pipeline: no letter of its name {shown(name)} gives an identity: add a "slug"'
             fields.wrong("missing-field", message, "name")
     return name or "", slug or ""
-
-
-def _queue(fields: Fields) -> str:
-    queue = fields.text("queue", most=63)
-    if queue is not None and not QUEUE_NAME.fullmatch(queue):
-        fields.expect("queue", "letters, digits, and . _ - behind the first", code="wrong-name")
-    return queue or DEFAULT_QUEUE
 
 
 def _grants(fields: Fields) -> Grants:
@@ -156,71 +144,3 @@ def _limits(fields: Fields) -> dict[str, Any]:
         expected = f"{MIN_MEMORY // 2**20} MiB to {MAX_MEMORY // 2**20} MiB"
         inner.expect("memory", expected, code="out-of-range")
     return {"memory": size}
-
-
-def _stages(fields: Fields) -> tuple[StageDefinition, ...]:
-    given = fields.table.get("stages")
-    if given is None:
-        fields.wrong("no-stages", 'the pipeline has no "stages": it needs a list of at least one')
-        return ()
-    if given in ({}, []):
-        message = "the pipeline: stages: expected at least one stage, given none"
-        fields.wrong("empty-stages", message, "stages")
-        return ()
-    if isinstance(given, Mapping) and "name" in given:
-        message = "the pipeline: stages: expected a list of stages, given one: put it into braces of its own"
-        fields.wrong("wrong-type", message, "stages")
-        return ()
-    if not isinstance(given, list):
-        gaps = isinstance(given, Mapping) and all(isinstance(key, int) for key in given)
-        expected = "a list without gaps (is one of them nil?)" if gaps else "a list of stages"
-        fields.expect("stages", f"{expected}, or a function that gives one")
-        return ()
-    if len(given) > MAX_STAGES:
-        message = f"the pipeline: stages: expected at most {MAX_STAGES}, given {len(given)}"
-        fields.wrong("out-of-range", message, "stages")
-        return ()
-    stages: list[StageDefinition] = []
-    taken: dict[str, StageDefinition] = {}
-    for index, table in enumerate(given, start=1):
-        stage = _stage(table, index, fields.findings)
-        if stage is None:
-            continue
-        first = taken.setdefault(stage.key, stage)
-        if first is not stage:
-            fields.wrong(
-                "duplicate-name",
-                f"stages[{index}] {shown(stage.name)} and stages[{first.index}] {shown(first.name)} are both "
-                f'"{stage.key}" when written in lower case with dashes: give one another name',
-                "stages",
-                index,
-                "name",
-            )
-        stages.append(stage)
-    return tuple(stages)
-
-
-def _stage(table: Any, index: int, findings: list[Finding]) -> StageDefinition | None:
-    if not isinstance(table, Mapping):
-        expected = 'a table such as { name = "test", script = function() ... end }'
-        message = f"stages[{index}]: expected {expected}, given {shown(table)}"
-        findings.append(Finding(("stages", index), "wrong-type", message))
-        return None
-    given = table.get("name")
-    what = f"stage {shown(given)}" if isinstance(given, str) and given else f"stages[{index}]"
-    fields = Fields(table, ("stages", index), what, findings)
-    fields.refuse_unknown(STAGE_FIELDS)
-    fields.refuse_unsupported(STAGE_FIELDS_TO_COME)
-    name = fields.text("name", most=100, required=True)
-    script = table.get("script")
-    if script is None and not {"parallel", "approval"} & table.keys():
-        fields.wrong("missing-field", f'{what} has no "script": it needs one, a function that does its work')
-    elif script is not None and not isinstance(script, Function):
-        fields.expect("script", "a function")
-    env = fields.env()
-    timeout_s = fields.duration("timeout", DEFAULT_STAGE_TIMEOUT_S)
-    read_kept(fields)
-    if name is None:
-        return None
-    key = StageKey(slug_of(name) or f"stage-{index}")
-    return StageDefinition(key, name, index, env, timeout_s)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rivet.domain.duration import read_duration
-from rivet.domain.pipeline import Finding, Path
+from rivet.domain.ids import Path
+from rivet.domain.pipeline import Finding
 from rivet.domain.wording import did_you_mean, lua_number, shown
 
 MAX_DURATION_S = 30 * 24 * 3600.0

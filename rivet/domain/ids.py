@@ -20,3 +20,6 @@ Epoch = NewType("Epoch", int)
 
 NO_EPOCH = Epoch(0)
 """Of a job that has not been begun yet."""
+
+Path = tuple[str | int, ...]
+"""Where a value stands in an evaluated table: `("stages", 2, "timeout")`, lists counted from 1."""

@@ -1,7 +1,7 @@
 """Checks what a run is given against the inputs that its pipeline declares."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rivet.domain.errors import InvalidInput
@@ -19,16 +19,21 @@ class UnfitValue(ValueError):
 
 
 def check_inputs(definition: Definition, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a run, typed as declared, with defaults in place.
+    """The inputs of a run, typed as declared, with defaults in place. Raises InvalidInput."""
+    return check_values(definition.inputs, given, f'pipeline "{definition.name}"')
+
+
+def check_values(inputs: Sequence[Input], given: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Values for `inputs`, which are those of `whose`: typed as declared, with defaults in place.
 
     Texts for numbers and booleans, as a command line gives them, are converted. Raises InvalidInput, whose
     message names the input, what was given and what is expected, and whose details have `input`.
     """
-    declared = {each.name: each for each in definition.inputs}
+    declared = {each.name: each for each in inputs}
     for name in given:
         if name not in declared:
             hint = did_you_mean(str(name), declared)
-            raise InvalidInput(f'pipeline "{definition.name}" has no input "{name}"{hint}', input=name)
+            raise InvalidInput(f'{whose} has no input "{name}"{hint}', input=name)
     values: dict[str, Any] = {}
     for name, each in declared.items():
         value = given.get(name)

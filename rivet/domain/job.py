@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from rivet.domain.ids import Epoch, JobId, RunId, SessionId
+from rivet.domain.ids import Epoch, JobId, RunId, SessionId, StageKey
 from rivet.domain.stage import Stage
 from rivet.domain.states import JobStatus, OnLost, Reason, StageStatus
 
@@ -13,8 +13,23 @@ MAX_EPOCHS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Of the members of one `parallel` or `matrix`: at most `max_parallel` of them run at once."""
+
+    key: StageKey
+    fail_fast: bool = False
+    max_parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """`last_seq` and `ingested_seq` are of the present epoch's journal; `runner` held it last."""
+    """`last_seq` and `ingested_seq` are of the present epoch's journal; `runner` held it last.
+
+    It begins when all that it `waits_for` have passed; one `is_last` belongs to `finally` and begins when all
+    others have ended. `starts_from` is whose workspace it goes on from (None: the one that the run began
+    with). `group` has what the members of a `parallel` or `matrix` share. `is_cancelled`: its end was asked
+    for.
+    """
 
     id: JobId
     run_id: RunId
@@ -31,6 +46,11 @@ class Job:
     queued_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    waits_for: tuple[JobId, ...] = ()
+    starts_from: JobId | None = None
+    group: Group | None = None
+    is_last: bool = False
+    is_cancelled: bool = False
 
     def is_held_in(self, epoch: Epoch) -> bool:
         """Is this the epoch in which a runner holds the job?"""

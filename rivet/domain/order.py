@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from uuid import UUID
 
-from rivet.domain.ids import Epoch, JobId, RunId, StageKey
+from rivet.domain.ids import Epoch, JobId, Path, RunId, StageKey
+from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import OnLost
 
 PROTOCOL = 1
@@ -13,15 +14,34 @@ PROTOCOL = 1
 
 @dataclass(frozen=True, slots=True)
 class OrderedStage:
-    """One stage of the job. `index` is its place in the definition's `stages`, from 1."""
+    """One stage of the job. `path` is its place in the evaluated table, `row` a matrix copy's values."""
 
     key: StageKey
     name: str
-    index: int
+    path: Path
     next_attempt: int
     timeout_s: float
     env: Mapping[str, str]
     status: str
+    has_when: bool = False
+    row: Mapping[str, Any] | None = None
+    retry: Retry = ONCE
+    allow_failure: bool | tuple[int, ...] = False
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        fields = dict(told)
+        fields["path"] = tuple(fields["path"])
+        retry, allowed = fields["retry"], fields["allow_failure"]
+        fields["retry"] = Retry(**{**retry, "on": tuple(retry["on"])})
+        fields["allow_failure"] = tuple(allowed) if isinstance(allowed, list) else bool(allowed)
+        return cls(**fields)
+
+    def forgives(self, exit_code: int | None) -> bool:
+        """Whether a failure with this exit code only warns."""
+        if isinstance(self.allow_failure, bool):
+            return self.allow_failure
+        return exit_code in self.allow_failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +54,22 @@ class Grants:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The workspace that a job starts from: that which `job` left on this runner.
+
+    `is_shared`: others start from it as well, so that it must stay as it is.
+    """
+
+    job: JobId
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
-    """`secrets` are the names that may be asked for; None: whatever the pipeline was granted."""
+    """`secrets` are the names that may be asked for; None: whatever the pipeline was granted.
+
+    `hands_on`: later jobs of the run may start from the workspace that this one leaves.
+    """
 
     job: JobId
     run: RunId
@@ -58,10 +92,14 @@ class Order:
     ticket: str = field(repr=False, default="")
     protocol: int = PROTOCOL
     secrets: tuple[str, ...] | None = None
+    start: Start | None = None
+    hands_on: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)
         told["job"], told["run"] = str(self.job), str(self.run)
+        if self.start is not None:
+            told["start"] = {"job": str(self.start.job), "is_shared": self.start.is_shared}
         return told
 
     @classmethod
@@ -70,7 +108,10 @@ class Order:
         fields = dict(told)
         fields["job"], fields["run"] = JobId(UUID(told["job"])), RunId(UUID(told["run"]))
         fields["epoch"] = Epoch(told["epoch"])
-        fields["stages"] = tuple(OrderedStage(**stage) for stage in told["stages"])
+        fields["stages"] = tuple(OrderedStage.read(stage) for stage in told["stages"])
+        start = told.get("start")
+        if start is not None:
+            fields["start"] = Start(JobId(UUID(start["job"])), bool(start["is_shared"]))
         grants = told["grants"]
         fields["grants"] = Grants(
             bool(grants["network"]), tuple(grants["network_hosts"]), tuple(grants["hosts"])

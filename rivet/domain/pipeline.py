@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rivet.domain.ids import StageKey
+from rivet.domain.ids import Path, StageKey
 from rivet.domain.order import Grants
+from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import OnLost
 
 DEFAULT_QUEUE = "default"
 DEFAULT_RUN_TIMEOUT_S = 6 * 3600.0
 DEFAULT_STAGE_TIMEOUT_S = 3600.0
+MAX_COPIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,6 @@ class Function:
     """A Lua function in an evaluated table: all that is kept of it is the line where it begins."""
 
     line: int
-
-
-Path = tuple[str | int, ...]
-"""Where a value stands in the evaluated table: `("stages", 2, "timeout")`, lists counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +72,64 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """What a stage waits for a person for. `approvers` are names; nobody named: whoever may start runs."""
+
+    message: str = ""
+    approvers: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    inputs: tuple[Input, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One copy of a stage a row. `rows` is None where a function gives them when the stage is reached."""
+
+    rows: tuple[Mapping[str, Any], ...] | None
+    exclude: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """`group` is None where a function gives it at the run's start."""
+
+    group: str | None
+    limit: int = 1
+    cancel_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StageDefinition:
-    """A stage. `index` is its place in the list, from 1."""
+    """A stage. `path` is its place in the evaluated table, `needs` are keys.
+
+    `allow_failure` is a list of exit codes, or true for any failure. `members` are those of `parallel`.
+    """
 
     key: StageKey
     name: str
-    index: int
+    path: Path
     env: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = DEFAULT_STAGE_TIMEOUT_S
+    has_script: bool = True
+    has_when: bool = False
+    needs: tuple[StageKey, ...] | None = None
+    members: tuple["StageDefinition", ...] = ()
+    matrix: Matrix | None = None
+    fail_fast: bool = False
+    max_parallel: int | None = None
+    keep: tuple[str, ...] = ()
+    queue: str | None = None
+    retry: Retry = ONCE
+    allow_failure: bool | tuple[int, ...] = False
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A valid definition. `stages` is empty where they are a function, to be called at a run's start.
 
-    `secrets` narrows what the pipeline was given to these names; None leaves it as it is.
+    `last` are the stages of `finally`. `secrets` narrows what the pipeline was given to these names; None
+    leaves it as it is.
     """
 
     name: str
@@ -105,6 +146,8 @@ class Definition:
     stages: tuple[StageDefinition, ...]
     stages_from_function: bool = False
     secrets: tuple[str, ...] | None = None
+    last: tuple[StageDefinition, ...] = ()
+    concurrency: Concurrency | None = None
 
 
 @dataclass(frozen=True, slots=True)

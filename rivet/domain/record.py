@@ -38,6 +38,9 @@ class ControlEvent(StrEnum):
     JOB_LOST = "job_lost"
     CANCEL_ASKED = "cancel_asked"
     SECRET_USED = "secret_used"  # noqa: S105 - {job, epoch, stage, name}: its value went to the runner
+    APPROVAL_ASKED = "approval_asked"
+    APPROVED = "approved"
+    REJECTED = "rejected"
     JOB_ENDED = "job_ended"
     RUN_ENDED = "run_ended"
 

@@ -23,11 +23,17 @@ class Plan:
     on_lost: str
     digest: str
     secrets: tuple[str, ...] | None = None
+    turns: int = 1
+    cancel_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`number` counts per pipeline. `facts` are the recorded values of `run.*`; times are the database's."""
+    """`number` counts per pipeline. `facts` are the recorded values of `run.*`; times are the database's.
+
+    `waited_s` is how long it waited for people, which does not count as its time. `turn` is the group of its
+    `concurrency`, in which runs take turns.
+    """
 
     id: RunId
     project_id: ProjectId
@@ -48,6 +54,8 @@ class Run:
     ended_at: datetime | None = None
     cancelled_by: str | None = None
     lines: int = 0
+    waited_s: float = 0.0
+    turn: str | None = None
 
     @property
     def is_finished(self) -> bool:

@@ -56,7 +56,10 @@ RUN: Moves[Run] = Moves({
 })
 
 JOB: Moves[Job] = Moves({
-    Job.PENDING: frozenset({Job.QUEUED, Job.SKIPPED, Job.CANCELLED, Job.FAILED, Job.ERRORED}),
+    # Passed, failed, timed out without having run: all that a job was made for was a person's answer.
+    Job.PENDING: frozenset({
+        Job.QUEUED, Job.SKIPPED, Job.CANCELLED, Job.FAILED, Job.ERRORED, Job.PASSED, Job.TIMED_OUT,
+    }),
     Job.QUEUED: frozenset({Job.RUNNING, Job.CANCELLED, Job.ERRORED}),
     Job.RUNNING: frozenset({
         Job.PASSED, Job.FAILED, Job.ERRORED, Job.TIMED_OUT, Job.CANCELLED, Job.LOST,

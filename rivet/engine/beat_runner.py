@@ -12,10 +12,14 @@ from rivet.engine.ports import Store, Token
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """`publish_again` are jobs whose chain seems to have vanished: the runner is to publish the rest."""
+    """`publish_again` are jobs whose chain seems to have vanished: the runner is to publish the rest.
+
+    `let_go` are jobs from whose workspaces nobody will start any more.
+    """
 
     drain: bool
     publish_again: tuple[tuple[JobId, Epoch], ...]
+    let_go: tuple[JobId, ...] = ()
 
 
 def beat_runner(
@@ -28,8 +32,11 @@ def beat_runner(
     lease_s: float,
     token: Token,
     leaving: bool = False,
+    keeps: Sequence[JobId] = (),
 ) -> Beat:
     """Note that the runner lives, or with `leaving` that it ends now, and tell it what to do.
+
+    `keeps` are jobs whose workspaces it keeps for others of their runs.
 
     Raises Fenced where the session is not its own.
     """
@@ -52,7 +59,8 @@ def beat_runner(
                     # Half a lease is left to act on it before anybody is judged, however late the asking is.
                     tx.leases.note_help(lease.job_id, lease.epoch, lease_s / 2)
                     again.append((lease.job_id, lease.epoch))
-        return Beat(runner.status is RunnerStatus.DRAINING, tuple(again))
+        over = tx.jobs.of_ended_runs(keeps) if keeps else ()
+        return Beat(runner.status is RunnerStatus.DRAINING, tuple(again), tuple(over))
 
 
 def _job(text: str) -> JobId | None:

@@ -1,18 +1,18 @@
-"""Cancel a run: what has not begun ends at once, what runs is told to stop."""
+"""Cancel a run: what has not begun ends at once, what runs is told to stop; `finally` still has its turn."""
 
 from rivet.domain.errors import NotFound
 from rivet.domain.ids import RunId
+from rivet.domain.job import Job
 from rivet.domain.record import ControlEvent
-from rivet.domain.states import JobStatus, Reason, RunStatus, StageStatus
-from rivet.engine.end_run import end_run
-from rivet.engine.ports import Store
-
-_IDLE = frozenset({JobStatus.PENDING, JobStatus.QUEUED, JobStatus.LOST})
+from rivet.domain.states import FINISHED_JOB, JobStatus, Reason, RunStatus
+from rivet.engine.advance_run import advance_run, end_pending
+from rivet.engine.ports import Store, Tx
 
 
 def cancel_run(run_id: RunId, actor: str, *, store: Store) -> None:
-    """Ask for the end of a run, in `actor`'s name. Asking twice, or after the end, changes nothing.
+    """Ask for the end of a run, in `actor`'s name. Asking after the end changes nothing.
 
+    Asking a second time ends `finally` as well. Nothing of a run that had not begun is run any more.
     Raises NotFound.
     """
     with store.begin() as tx:
@@ -22,16 +22,21 @@ def cancel_run(run_id: RunId, actor: str, *, store: Store) -> None:
             raise NotFound(f"there is no run {run_id}")
         if run.is_finished:
             return
-        first_time = run.status is not RunStatus.CANCELLING
-        if first_time:
+        again = run.status is RunStatus.CANCELLING
+        whole = again or run.status is RunStatus.QUEUED
+        if not again:
             tx.records.append(run_id, [(ControlEvent.CANCEL_ASKED, {"actor": actor})])
             if run.status is not RunStatus.QUEUED:
                 tx.runs.move(run, RunStatus.CANCELLING, reason=Reason.CANCELLED_BY, cancelled_by=actor)
         for job in jobs:
-            if job.status is JobStatus.RUNNING:
-                tx.tell_cancelled(job.id)
-            elif job.status in _IDLE and tx.jobs.move(job, JobStatus.CANCELLED, reason=Reason.CANCELLED_BY):
-                for stage in tx.stages.of_job(job.id):
-                    if stage.status in (StageStatus.PENDING, StageStatus.WAITING):
-                        tx.stages.move(stage, StageStatus.CANCELLED, reason=Reason.CANCELLED_BY)
-        end_run(run_id, tx, cancelled_by=actor)
+            if job.status not in FINISHED_JOB and (whole or not job.is_last):
+                _cancel(job, tx)
+        advance_run(run_id, tx, cancelled_by=actor)
+
+
+def _cancel(job: Job, tx: Tx) -> None:
+    if job.status is JobStatus.RUNNING:
+        tx.jobs.ask_cancel(job)
+        tx.tell_cancelled(job.id)
+    else:
+        end_pending(job, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)

@@ -6,7 +6,7 @@ from rivet.domain.job import Job, end_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.stage import Stage
 from rivet.domain.states import FINISHED_STAGE, JobStatus, Reason, StageStatus
-from rivet.engine.end_run import open_next
+from rivet.engine.advance_run import advance_run
 from rivet.engine.ports import Store, Tx
 
 
@@ -48,4 +48,4 @@ def _end_at_once(job: Job, stage: Stage, tx: Tx) -> None:
     if tx.jobs.move(job, status, reason=Reason.CANCELLED_BY):
         ended = {"job": str(job.id), "status": status, "reason": Reason.CANCELLED_BY}
         tx.records.append(job.run_id, [(ControlEvent.JOB_ENDED, ended)])
-        open_next(job, tx)
+        advance_run(job.run_id, tx)

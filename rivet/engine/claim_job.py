@@ -1,17 +1,22 @@
 """Claim a job: a compare-and-set that hands the order to one runner's session."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from rivet.domain.errors import Fenced, Forbidden, WrongProtocol
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.domain.job import Job
-from rivet.domain.order import PROTOCOL, Grants, Order, OrderedStage
+from rivet.domain.order import PROTOCOL, Grants, Order, OrderedStage, Start
 from rivet.domain.record import ControlEvent
-from rivet.domain.run import Run
+from rivet.domain.run import Run, end_of
 from rivet.domain.states import JobStatus, OnLost, RunStatus
+from rivet.engine.place_job import is_shared, source_of
 from rivet.engine.ports import Store, Tickets, Token, Tx
 
 TICKET_GRACE_S = 3600.0
+LAST_S = 300.0
 
 
 def claim_job(
@@ -48,12 +53,12 @@ def claim_job(
         run = tx.runs.get(job.run_id)
         if run is None:
             raise Fenced(f"the run of job {job_id} is gone")
-        return _order(job, run, session, tickets, tx)
+        return _order(replace(job, runner=runner.name), run, session, tickets, tx)
 
 
 def _note_start(job: Job, runner: str, tx: Tx) -> None:
     run = tx.runs.lock(job.run_id)
-    if run is not None and run.status is RunStatus.QUEUED:
+    if run is not None and run.status in (RunStatus.QUEUED, RunStatus.WAITING):
         tx.runs.move(run, RunStatus.RUNNING)
     tx.records.append(
         job.run_id,
@@ -66,7 +71,8 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
     if version is None:
         raise Fenced(f"the version of job {job.id} is gone")
     stages = tx.stages.of_job(job.id)
-    left = run.plan.timeout_s - _spent_s(run, tx.now())
+    jobs = tx.jobs.of_run(run.id)
+    source = source_of(job, jobs)
     expires = tx.now().timestamp() + sum(stage.timeout_s for stage in stages) + TICKET_GRACE_S
     return Order(
         job=job.id,
@@ -79,16 +85,20 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         digest=run.plan.digest,
         inputs=run.inputs,
         outputs=tx.stages.outputs(run.id),
-        facts=run.facts,
+        facts={**run.facts, **(_heading(run, tx) if job.is_last else {})},
         stages=tuple(
             OrderedStage(
                 key=stage.key,
                 name=stage.name,
-                index=stage.index,
+                path=stage.spec.path,
                 next_attempt=stage.attempts + 1,
                 timeout_s=stage.timeout_s,
                 env=stage.env,
                 status=stage.status,
+                has_when=stage.spec.has_when,
+                row=stage.spec.row,
+                retry=stage.spec.retry,
+                allow_failure=stage.spec.allow_failure,
             )
             for stage in stages
         ),
@@ -97,11 +107,34 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         limits=run.plan.limits,
         isolation=run.plan.isolation,
         on_lost=OnLost(run.plan.on_lost),
-        timeout_left_s=max(left, 0.0),
+        timeout_left_s=_time_left_s(job, run, tx.now()),
         ticket=tickets.issue(job.id, job.epoch, session, expires),
         secrets=run.plan.secrets,
+        start=_start(source, job, jobs),
+        hands_on=any(each.starts_from == job.id for each in jobs),
     )
 
 
-def _spent_s(run: Run, now: datetime) -> float:
-    return (now - run.started_at).total_seconds() if run.started_at else 0.0
+def _start(source: Job | None, job: Job, jobs: Sequence[Job]) -> Start | None:
+    """Only where it is on the same runner: `finally` may begin elsewhere, without it."""
+    if source is None or source.runner != job.runner:
+        return None
+    return Start(source.id, is_shared(source, jobs))
+
+
+def _heading(run: Run, tx: Tx) -> Mapping[str, Any]:
+    """What `finally` knows of the run: the end that it is heading for, and what broke it."""
+    jobs = {job.id: job for job in tx.jobs.of_run(run.id)}
+    stages = [stage for stage in tx.stages.of_run(run.id) if not jobs[stage.job_id].is_last]
+    status = end_of([stage.status for stage in stages], cancelling=run.status is RunStatus.CANCELLING)
+    broken = next((stage.name for stage in stages if stage.status.value == status.value), None)
+    return {"status": status, "failed_stage": None if status is RunStatus.PASSED else broken}
+
+
+def _time_left_s(job: Job, run: Run, now: datetime) -> float:
+    """Of the run's timeout; `finally` has five minutes at least, and no more where the run was cancelled."""
+    spent_s = (now - run.started_at).total_seconds() - run.waited_s if run.started_at else 0.0
+    left_s = max(run.plan.timeout_s - spent_s, 0.0)
+    if not job.is_last:
+        return left_s
+    return LAST_S if run.status is RunStatus.CANCELLING else max(left_s, LAST_S)

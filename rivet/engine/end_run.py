@@ -1,4 +1,4 @@
-"""End a run whose jobs have all ended, or open what follows the job that ended last."""
+"""End a run whose jobs have all ended."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,36 +6,15 @@ from dataclasses import replace
 from rivet.domain.ids import RunId
 from rivet.domain.job import Job
 from rivet.domain.record import ControlEvent
-from rivet.domain.run import Run, end_of
+from rivet.domain.run import end_of
 from rivet.domain.states import (
     FINISHED_JOB,
-    JobStatus,
     Reason,
     RunStatus,
     StageStatus,
 )
 from rivet.domain.transitions import RUN
-from rivet.engine.begin_job import begin_job
 from rivet.engine.ports import Tx
-
-
-def open_next(job: Job, tx: Tx) -> None:
-    """After `job` has ended: begin the run's next job, or skip what cannot follow, or end the run.
-
-    The run's clock must be locked, and the job's row.
-    """
-    run = tx.runs.get(job.run_id)
-    if run is None or run.is_finished:
-        return
-    ended = next(other for other in tx.jobs.of_run(run.id) if other.id == job.id)
-    for following in tx.jobs.of_run(run.id):
-        if following.status is not JobStatus.PENDING:
-            continue
-        if ended.status is JobStatus.PASSED and run.status is not RunStatus.CANCELLING:
-            begin_job(following, tx)
-            return
-        _skip(following, run, tx)
-    end_run(run.id, tx)
 
 
 def end_run(run_id: RunId, tx: Tx, *, cancelled_by: str | None = None) -> None:
@@ -57,26 +36,16 @@ def end_run(run_id: RunId, tx: Tx, *, cancelled_by: str | None = None) -> None:
         run = replace(run, status=RunStatus.CANCELLING)
     if not RUN.allows(run.status, status):
         status = RunStatus.CANCELLED
+    by_somebody = cancelled_by is not None or run.status is RunStatus.CANCELLING
     reason = _reason_of(status, jobs)
+    if status is RunStatus.CANCELLED and by_somebody:
+        reason = Reason.CANCELLED_BY
     if tx.runs.move(run, status, reason=reason, cancelled_by=cancelled_by or run.cancelled_by):
         ended = {"status": status, "reason": reason, "lines": run.lines}
         tx.records.append(run_id, [(ControlEvent.RUN_ENDED, ended)])
 
 
 def _reason_of(status: RunStatus, jobs: Sequence[Job]) -> Reason | None:
-    if status is RunStatus.CANCELLED:
-        return Reason.CANCELLED_BY
     if status is RunStatus.PASSED:
         return None
     return next((job.reason for job in jobs if job.status.value == status.value), None)
-
-
-def _skip(job: Job, run: Run, tx: Tx) -> None:
-    cancelling = run.status is RunStatus.CANCELLING
-    reason = Reason.CANCELLED_BY if cancelling else Reason.EARLIER_FAILURE
-    if tx.jobs.move(job, JobStatus.CANCELLED if cancelling else JobStatus.SKIPPED, reason=reason):
-        for stage in tx.stages.of_job(job.id):
-            if stage.status is StageStatus.PENDING:
-                tx.stages.move(
-                    stage, StageStatus.CANCELLED if cancelling else StageStatus.SKIPPED, reason=reason
-                )

@@ -8,7 +8,7 @@ from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import MAX_EPOCHS, Job
 from rivet.domain.record import Record, RecordType
-from rivet.domain.stage import Stage
+from rivet.domain.stage import Stage, after_attempt
 from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.keep_report import keep_coverage, keep_tests
@@ -139,21 +139,27 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     reason = None if data.get("reason") is None else Reason(data["reason"])
     exit_code = data.get("exit_code")
     error: Mapping[str, Any] | None = data.get("error")
+    number = _number(record)
     tx.stages.end_attempt(
         stage.id,
-        _number(record),
+        number,
         job.epoch,
         status,
         reason=reason,
         exit_code=None if exit_code is None else int(exit_code),
         error=error,
     )
-    tx.stages.move(stage, stage_after(status, job), reason=reason)
+    after = stage_after(status, job, stage, number, reason, exit_code)
+    if after is StageStatus.PASSED and number > 1:
+        reason = Reason.PASSED_ON_RETRY
+    tx.stages.move(stage, after, reason=None if after is StageStatus.PENDING else reason)
 
 
-def stage_after(status: AttemptStatus, job: Job) -> StageStatus:
-    """What a stage becomes whose only attempt ended so: a lost one is begun again where the job may be."""
+def stage_after(
+    status: AttemptStatus, job: Job, stage: Stage, number: int, reason: Reason | None, exit_code: int | None
+) -> StageStatus:
+    """What a stage becomes whose attempt ended so: a lost one is begun again where the job may be."""
     if status is not AttemptStatus.LOST:
-        return StageStatus(status)
+        return after_attempt(status, number, reason, exit_code, stage.spec)
     again = job.on_lost is OnLost.RESTART and job.epoch < MAX_EPOCHS and job.status is JobStatus.RUNNING
     return StageStatus.PENDING if again else StageStatus.ERRORED

@@ -35,7 +35,7 @@ def let_go_of_runners(lease_s: float, *, store: Store, queues: Queues) -> int:
 
 def _end(queued: Queued, runner: str, lease_s: float, store: Store) -> bool:
     with store.begin() as tx:
-        job = tx.jobs.lock(queued.job_id)
+        job = tx.jobs.lock_with_run(queued.job_id)
         if job is None or job.status is not JobStatus.QUEUED or job.epoch != queued.epoch:
             return False
         if runner not in tx.runners.gone(lease_s):

@@ -11,35 +11,34 @@ from rivet.domain.states import (
     JobStatus,
     OnLost,
     Reason,
-    RunStatus,
     StageStatus,
 )
+from rivet.engine.advance_run import advance_run
 from rivet.engine.begin_job import begin_job
-from rivet.engine.end_run import open_next
 from rivet.engine.ingest_records import stage_after
+from rivet.engine.place_job import place_job
 from rivet.engine.ports import Tx
 
 
 def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
-    """Mark a running job lost, and decide what becomes of it. Job and run clock must be locked.
+    """Mark a running job lost, and decide what becomes of it. The run's jobs and its clock must be locked.
 
     A job in which nothing had begun is always begun again; so is one with `on_lost = "restart"`, from the
     stage that was lost: on its own runner if stages of it have passed, for there is the workspace.
     """
     stages = tx.stages.of_job(job.id)
     begun = any(stage.attempts for stage in stages)
-    run = tx.runs.get(job.run_id)
-    cancelling = run is not None and run.status is RunStatus.CANCELLING
     for attempt in tx.stages.live_attempts(job.id):
         tx.stages.end_attempt(
             attempt.stage_id, attempt.number, attempt.epoch, AttemptStatus.LOST,
             reason=reason, exit_code=None, error=None,
         )
         stage = next(stage for stage in stages if stage.id == attempt.stage_id)
-        if cancelling:
+        if job.is_cancelled:
             tx.stages.move(stage, StageStatus.CANCELLED, reason=Reason.CANCELLED_BY)
         else:
-            tx.stages.move(stage, stage_after(AttemptStatus.LOST, job), reason=reason)
+            after = stage_after(AttemptStatus.LOST, job, stage, attempt.number, reason, None)
+            tx.stages.move(stage, after, reason=reason)
     if not tx.jobs.move(job, JobStatus.LOST, reason=reason):
         return
     tx.records.append(
@@ -47,18 +46,27 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         [(ControlEvent.JOB_LOST, {"job": str(job.id), "epoch": job.epoch, "reason": reason})],
     )
     lost = replace(job, status=JobStatus.LOST, reason=reason)
-    if cancelling:
+    if job.is_cancelled:
         end_unbegun(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
     elif job.epoch >= MAX_EPOCHS:
         end_unbegun(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
     elif begun and job.on_lost is not OnLost.RESTART:
         end_unbegun(lost, JobStatus.ERRORED, reason, tx)
     elif not any(stage.status in FINISHED_STAGE for stage in stages):
-        begin_job(lost, tx)
+        _begin_afresh(lost, tx)
     elif runner_lives and job.runner is not None:
         begin_job(lost, tx, queue=own_queue_of(job.runner))
     else:
         end_unbegun(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+
+
+def _begin_afresh(job: Job, tx: Tx) -> None:
+    """On any runner, or on the one that has the workspace that the job starts from."""
+    queue = place_job(job, tx.jobs.of_run(job.run_id), tx)
+    if queue is None:
+        end_unbegun(job, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+    else:
+        begin_job(job, tx, queue=queue)
 
 
 def end_unbegun(job: Job, status: JobStatus, reason: Reason, tx: Tx) -> None:
@@ -80,4 +88,4 @@ def end_unbegun(job: Job, status: JobStatus, reason: Reason, tx: Tx) -> None:
             job.run_id,
             [(ControlEvent.JOB_ENDED, {"job": str(job.id), "status": status, "reason": reason})],
         )
-        open_next(job, tx)
+        advance_run(job.run_id, tx)

@@ -169,6 +169,18 @@ class Jobs(Protocol):
     def lock_of_run(self, run: RunId) -> Sequence[Job]:
         """All of the run, locked by id, given in order of `ordinal`."""
 
+    def lock_with_run(self, job: JobId) -> Job | None:
+        """The job, and with it all of its run locked by id: for what may begin or end others of them."""
+
+    def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
+        """Those of `jobs` whose run has ended, or is not there any more."""
+
+    def is_at_work(self, job: JobId) -> bool:
+        """Is it queued or running by now?"""
+
+    def ask_cancel(self, job: Job) -> bool:
+        """Note that its end was asked for; False where it was before, or has come."""
+
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         """From `job.status` in `job.epoch`; sets the time that belongs to `to`."""
 
@@ -201,6 +213,13 @@ class Stages(Protocol):
 
     def ask_cancel(self, stage: Stage, actor: str) -> bool:
         """Note who asked for the end of this stage; False where it has ended or was asked for before."""
+
+    def note_approval(self, stage: Stage, actor: str) -> None: ...
+    def expired(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
+        """Stages that wait for a person for longer than they may."""
+
+    def superseded(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
+        """Stages that wait for a person in a run of which a newer one of its pipeline has passed."""
 
     def start_attempt(self, attempt: Attempt) -> bool: ...
     def end_attempt(

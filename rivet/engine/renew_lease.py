@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.stage import CancelScope
-from rivet.domain.states import FINISHED_STAGE, RunStatus, StageStatus
+from rivet.domain.states import FINISHED_STAGE, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.ports import Store, Tx
 
@@ -41,7 +41,7 @@ def renew_lease(
         if job is None or not job.is_held_in(epoch) or not tx.leases.renew(job_id, epoch, session):
             return LeaseAnswer("fenced", 0)
         run = tx.runs.get(job.run_id)
-        if run is None or run.status is RunStatus.CANCELLING or run.is_finished:
+        if run is None or run.is_finished or job.is_cancelled:
             return LeaseAnswer("cancelled", job.ingested_seq)
         at_work = [stage for stage in tx.stages.of_job(job_id) if stage.status is StageStatus.RUNNING]
         if any(stage.cancelled_by for stage in at_work):

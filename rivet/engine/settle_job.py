@@ -4,7 +4,7 @@ from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import end_of, reason_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.states import FINISHED_STAGE, Reason
-from rivet.engine.end_run import open_next
+from rivet.engine.advance_run import advance_run
 from rivet.engine.lose_job import lose_job
 from rivet.engine.ports import Store
 
@@ -16,7 +16,7 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
     unless the job is held in this epoch and all of its journal has been ingested.
     """
     with store.begin() as tx:
-        job = tx.jobs.lock(job_id)
+        job = tx.jobs.lock_with_run(job_id)
         if job is None or not job.is_held_in(epoch) or not job.is_ingested:
             return False
         tx.runs.lock(job.run_id)
@@ -32,5 +32,5 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
             job.run_id,
             [(ControlEvent.JOB_ENDED, {"job": str(job.id), "status": status, "reason": reason})],
         )
-        open_next(job, tx)
+        advance_run(job.run_id, tx)
         return True

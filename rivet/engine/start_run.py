@@ -11,7 +11,7 @@ from rivet.domain.pipeline import Checked, Definition, plain_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.run import Run
 from rivet.domain.states import RunStatus
-from rivet.engine.begin_job import begin_job
+from rivet.engine.advance_run import advance_run
 from rivet.engine.plan_pipeline import plan_pipeline, recorded
 from rivet.engine.ports import Evaluator, Ids, Pipeline, Store, Tx, Version
 from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_other_name
@@ -74,7 +74,7 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             tx.jobs.add(job)
         tx.stages.add(planned.stages)
         tx.records.append(run_id, [(ControlEvent.RUN_CREATED, {"number": number, "actor": request.actor})])
-        begin_job(planned.jobs[0], tx)
+        advance_run(run_id, tx)
     return run_id
 
 

@@ -23,7 +23,7 @@ def watch_leases(lease_s: float, *, store: Store) -> int:
 
 def _judge(lease: Lease, lease_s: float, store: Store) -> bool:
     with store.begin() as tx:
-        job = tx.jobs.lock(lease.job_id)
+        job = tx.jobs.lock_with_run(lease.job_id)
         if job is None or not job.is_held_in(lease.epoch) or job.is_ingested:
             return False  # with all of its journal in, it has ended, and is only to be settled
         if not any(again.job_id == job.id for again in tx.leases.late(lease_s)):

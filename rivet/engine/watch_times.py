@@ -4,7 +4,7 @@ from rivet.domain.ids import JobId
 from rivet.domain.job import Job
 from rivet.domain.record import ControlEvent
 from rivet.domain.states import AttemptStatus, JobStatus, Reason, StageStatus
-from rivet.engine.end_run import open_next
+from rivet.engine.advance_run import advance_run
 from rivet.engine.ports import Store, Tx
 
 GRACE_S = 30.0
@@ -26,7 +26,7 @@ def watch_times(lease_s: float, *, store: Store) -> int:
 
 def _end(job_id: JobId, lease_s: float, store: Store) -> bool:
     with store.begin() as tx:
-        job = tx.jobs.lock(job_id)
+        job = tx.jobs.lock_with_run(job_id)
         if job is None or job_id not in tx.stages.overdue(GRACE_S + lease_s):
             return False
         tx.runs.lock(job.run_id)
@@ -39,7 +39,7 @@ def _end(job_id: JobId, lease_s: float, store: Store) -> bool:
         if tx.jobs.move(job, JobStatus.TIMED_OUT, reason=Reason.LIMIT_STAGE_TIME):
             ended = {"job": str(job.id), "status": JobStatus.TIMED_OUT, "reason": Reason.LIMIT_STAGE_TIME}
             tx.records.append(job.run_id, [(ControlEvent.JOB_ENDED, ended)])
-            open_next(job, tx)
+            advance_run(job.run_id, tx)
         return True
 
 

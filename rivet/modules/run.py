@@ -7,8 +7,8 @@ MAX_SUMMARY_BYTES = 128 * 1024
 VALUES = ("id", "pipeline", "project", "trigger", "actor")
 """What is read as `run.id` and so on, by scripts and by functions that are evaluated at the run's start."""
 
-STAGE_VALUES = ("number", "attempt")
-"""What scripts read besides: at the run's start it is not known yet."""
+STAGE_VALUES = ("number", "attempt", "status", "failed_stage")
+"""What scripts read besides: at the run's start it is not known yet. The last two are for `finally`."""
 
 
 class Summary(Call, module="run", short=("markdown",)):

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,16 @@ class JobFolder:
     def claimed_at(self, epoch: Epoch) -> float:
         """When the order came, in seconds since 1970."""
         return self._order(epoch).stat().st_mtime
+
+    def note_trouble(self, why: str) -> None:
+        """The job cannot begin here: its first stage is to say so."""
+        (self.path / "trouble").write_text(why)
+
+    def trouble(self) -> str | None:
+        try:
+            return (self.path / "trouble").read_text()
+        except FileNotFoundError:
+            return None
 
     def note_lease(self, epoch: Epoch, at: float) -> None:
         """Control has said that the job is ours; it was asked at `at`, as `now_s` tells the time."""
@@ -141,13 +152,18 @@ class JobFolder:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a folder. A stage may have left folders in it that not even their owner may enter."""
+    """Delete a folder, if it is there.
 
-    def let_in(function: Any, failed: str, _error: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            if not os.path.islink(failed):
-                os.chmod(failed, 0o700)
-            function(failed)
+    A stage may have left folders in it that not even their owner may enter, and folders in folders deeper
+    than a function can call itself: then `rm` has to do it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            shutil.rmtree(path)
+        except (PermissionError, RecursionError, NotADirectoryError):
+            _by_command("chmod", "--recursive", "u+rwx", "--", str(path))
+            _by_command("rm", "-rf", "--", str(path))
 
-    shutil.rmtree(path, onerror=let_in)
+
+def _by_command(*command: str) -> None:
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -11,27 +11,24 @@ from typing import Any
 from rivet.domain.kept_rules import kept_of
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
-from rivet.domain.pipeline import digest_of
 from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
 from rivet.modules import registry
 from rivet.modules.contract import CallError
-from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
+from rivet.runner.open_stage import OtherDefinition, open_stage, value_at
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
-from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, open_script
+from rivet.sandbox.lua import LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 1024 * 1024 * 1024
-LUA_CPU_S = 60.0
-FILE = "rivet.lua"
 
 
 @dataclass(slots=True)
@@ -144,41 +141,21 @@ class _Attempt:
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
         calls.secrets.mask_those_of_earlier_stages()
-        facts = self._facts()
-        script = open_script(
-            self._desk.zygote,
-            self._order.lua,
-            FILE,
-            LuaLimits(cpu_s=LUA_CPU_S, wall_s=self._seconds + 1),
-            modules=registry.bindings(),
-            values={"run": {name: facts.get(name) for name in VALUES}, "input": self._order.inputs},
-            running_values={"run": {name: facts.get(name) for name in STAGE_VALUES}},
-            resolve=True,
-        )
+        try:
+            script = open_stage(self._order, self._stage, self._number, self._desk, seconds=self._seconds + 1)
+        except OtherDefinition as other:
+            return Outcome(AttemptStatus.FAILED, Reason.DEFINITION_CHANGED, error=_told(str(other)))
         if isinstance(script, LuaError):
             return script
         self._script = script
         with contextlib.closing(script):
-            if digest_of(script.table) != self._order.digest:
-                return Outcome(
-                    AttemptStatus.FAILED,
-                    Reason.DEFINITION_CHANGED,
-                    error=_told(
-                        "the file gave another definition than when the run was started: "
-                        "what it returns must depend on inputs alone"
-                    ),
-                )
-            fields = kept_of(script.table["stages"][self._stage.index - 1])
-            keeps = StageKeeps(fields, self._stage.key, calls)
+            keeps = StageKeeps(kept_of(value_at(script.table, self._stage.path)), self._stage.key, calls)
             keeps.before()
-            error = script.run(("stages", self._stage.index), functools.partial(self._call, calls))
+            error = script.run(self._stage.path, functools.partial(self._call, calls))
         failure = keeps.after(passed=error is None)
         if failure is not None:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
         return error
-
-    def _facts(self) -> Mapping[str, Any]:
-        return {**self._order.facts, "attempt": self._number}
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:

@@ -5,7 +5,6 @@ A user's failure is a result, never an exception. What is delivered twice is ans
 
 import contextlib
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +12,18 @@ from typing import Any
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
+from rivet.domain.stage import after_attempt
 from rivet.domain.states import FINISHED_STAGE, AttemptStatus, OnLost, Reason, StageStatus
 from rivet.journal.spool import Spool, read_spool
+from rivet.runner.attempts import Attempts, Ended, attempt_number
 from rivet.runner.desk import Desk
 from rivet.runner.folder import Busy, JobFolder
 from rivet.runner.journal import Journal
-from rivet.runner.lease import is_still_ours
-from rivet.runner.perform import Outcome, perform
 
 _log = logging.getLogger(__name__)
 
 Result = dict[str, Any]
-_OWN_END = (RecordType.ATTEMPT_ENDED, RecordType.STAGE_SKIPPED)
+_GOES_ON = (StageStatus.PASSED, StageStatus.WARNED)
 
 
 def run_stage(job: JobId, epoch: Epoch, key: StageKey, desk: Desk) -> Result | None:
@@ -71,53 +70,46 @@ class _Work:
     def _new(self, marks: list[dict[str, Any]], spool: Spool, journal: Journal) -> Result | None:
         """The stage has no end on disk: run it, skip it, or find that its attempt was lost."""
         status, reason = self._outcome_before(marks)
-        outputs: Mapping[str, Any] = {}
-        alone = False
-        if self._has_begun(marks, self.stage.key):
-            status, outputs = self._lost(marks, spool, journal)
+        ended: Ended | None = None
+        if self._is_in_an_attempt(marks):
+            ended = self._lost(marks, spool, journal)
         elif reason is not None:
             journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data={"reason": reason})
-        else:
-            outcome = self._attempt(marks, journal)
-            if outcome.status is None:
-                return None
-            status, outputs, alone = outcome.status, outcome.outputs, outcome.alone
-        told = {"status": status, "seq": spool.last_seq, "offset": spool.size, "outputs": outputs}
-        if alone or (reason is Reason.CANCELLED_BY and self._is_cancelled_alone()):
-            told["alone"] = True
+            alone = reason is Reason.CANCELLED_BY and self._is_cancelled_alone()
+            ended = Ended(status, alone=alone)
+        if ended is None:
+            marks = self.folder.marks(self.order.epoch)
+            ended = Attempts(self.order, self.stage, self.desk, self.folder, journal).run(marks)
+        if ended is None:
+            return None
+        told = {**ended.told(), "seq": spool.last_seq, "offset": spool.size}
         self.folder.mark(self.order.epoch, "end", self.stage.key, **told)
         self._close_job(told, spool, journal)
-        return {"status": status, "last_seq": spool.last_seq}
+        return {"status": ended.status, "last_seq": spool.last_seq}
 
-    def _attempt(self, marks: list[dict[str, Any]], journal: Journal) -> Outcome:
-        outputs = dict(self.order.outputs)
-        for mark in marks:
-            outputs.update(mark.get("outputs", {}))
-        number = self.stage.next_attempt
-        if not is_still_ours(self.order, self.folder, self.desk):
-            return Outcome(None)
-        self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
-        journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
-        left = self.order.timeout_left_s - (time.time() - self.folder.claimed_at(self.order.epoch))
-        return perform(
-            self.order, self.stage, number, self.desk, self.folder, journal, outputs=outputs, left_s=left
-        )
+    def _is_in_an_attempt(self, marks: list[dict[str, Any]]) -> bool:
+        """Whether the last attempt that has begun here has not ended: its process is dead."""
+        mine = [mark["mark"] for mark in marks if mark["stage"] == self.stage.key]
+        return bool(mine) and mine[-1] == "begin"
 
-    def _lost(
-        self, marks: list[dict[str, Any]], spool: Spool, journal: Journal
-    ) -> tuple[str, Mapping[str, Any]]:
-        """Its process is dead, and its room with it. Its end, and what it set, may be in the spool."""
+    def _lost(self, marks: list[dict[str, Any]], spool: Spool, journal: Journal) -> Ended | None:
+        """Its process is dead, and its room with it. Its end, and what it set, may be in the spool.
+
+        None where the attempt had ended in such a way that the stage is tried again.
+        """
+        number = attempt_number(self.stage, marks) - 1
         offset = next((mark["offset"] for mark in reversed(marks) if mark["mark"] == "end"), 0)
-        said, status, outputs = False, None, dict[str, Any]()
+        said, end, outputs = False, None, dict[str, Any]()
         for record, _ in read_spool(self.folder.spool(self.order.epoch), offset=offset):
+            if record.stage != self.stage.key or record.attempt != number:
+                continue
             said = True
             if record.type is RecordType.OUTPUT:
                 outputs[record.data["name"]] = record.data["value"]
-            elif record.stage == self.stage.key and record.type in _OWN_END:
-                status = str(record.data.get("status", StageStatus.SKIPPED))
-        if status is not None:
-            return status, outputs
-        number = self.stage.next_attempt
+            elif record.type is RecordType.ATTEMPT_ENDED:
+                end = record.data
+        if end is not None:
+            return self._ended(end, number, outputs)
         if not said:
             # It died between its begin mark and its first record.
             journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
@@ -127,14 +119,24 @@ class _Work:
             attempt=number,
             data={"status": AttemptStatus.LOST, "reason": Reason.SLOT_LOST},
         )
-        return AttemptStatus.LOST, {}
+        return Ended(AttemptStatus.LOST)
+
+    def _ended(self, end: Mapping[str, Any], number: int, outputs: Mapping[str, Any]) -> Ended | None:
+        """What the record of an attempt's end makes of the stage; its process died before it could say so."""
+        status = AttemptStatus(end["status"])
+        reason = None if end.get("reason") is None else Reason(end["reason"])
+        after = after_attempt(status, number, reason, end.get("exit_code"), self.stage)
+        if after is StageStatus.PENDING:
+            self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
+            return None
+        return Ended(status if status is AttemptStatus.LOST else after, outputs)
 
     def _outcome_before(self, marks: list[dict[str, Any]]) -> tuple[str, Reason | None]:
         """What this stage becomes without running, because of what ended before it in this job."""
         ends = [mark for mark in marks if mark["mark"] == "end"]
         if any(mark["status"] == StageStatus.CANCELLED and not mark.get("alone") for mark in ends):
             return StageStatus.CANCELLED, Reason.CANCELLED_BY
-        if any(mark["status"] not in (StageStatus.PASSED, StageStatus.WARNED) for mark in ends):
+        if any(mark["status"] not in _GOES_ON and not mark.get("by_rule") for mark in ends):
             return StageStatus.SKIPPED, Reason.EARLIER_FAILURE
         if self.desk.stream_says_cancelled(self.order.job, self.stage.key) is not None:
             return StageStatus.CANCELLED, Reason.CANCELLED_BY

@@ -17,12 +17,14 @@ from rivet.domain.runner import own_queue_of
 from rivet.journal.spool import read_spool
 from rivet.journal.stream import StreamWriter
 from rivet.runner.folder import JobFolder
+from rivet.runner.workspaces import Workspaces
 
 _log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 KEPT_S = 24 * 3600.0
 BATCH_BYTES = 1024 * 1024
+MOST_KEPT = 5000
 
 
 @dataclass(slots=True)
@@ -56,7 +58,11 @@ class Spooler:
     _beat_at: float = 0.0
     _draining: bool = False
     _unacknowledged: set[JobId] = field(default_factory=set)
+    _workspaces: Workspaces = field(init=False)
     _to_publish: set[tuple[JobId, Epoch]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._workspaces = Workspaces(self.jobs)
 
     def look(self) -> None:
         """One round. Whatever is away now is tried again in the next."""
@@ -155,6 +161,9 @@ class Spooler:
         self._progress.pop(key, None)
         self.stream.forget(*key)
         if folder.epochs() == [key[1]]:
+            order = folder.order(key[1])
+            if order is not None and order.hands_on:
+                self._workspaces.keep(folder)
             folder.remove()
         else:
             for file in folder.path.glob(f"*.{key[1]}*"):
@@ -175,6 +184,7 @@ class Spooler:
             "free_slots": free_slots,
             "own_queue": own_queue,
             "holds": sorted(str(job) for job in holds),
+            "keeps": sorted(str(job) for job in self._workspaces.kept())[:MOST_KEPT],
         }
         try:
             answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
@@ -186,6 +196,8 @@ class Spooler:
             if problem.code == "fenced":
                 raise SystemExit(f"this runner's session is over: {problem.detail}") from None
             return
+        for job in answer.get("let_go", []):
+            self._workspaces.let_go(JobId(UUID(job)))
         if answer.get("drain") and not self._draining:
             self._draining = True
             self.drain()

@@ -61,7 +61,7 @@ class StageCalls:
         self._room: Room | None = None
         self._guard = threading.Lock()
         self.in_process = False
-        self.env: Mapping[str, str] = _variables(order, stage)
+        self.env: Mapping[str, str] = variables(order, stage)
         self.inputs: Mapping[str, Any] = order.inputs
         self.outputs: dict[str, Any] = dict(outputs)
         self.new_outputs: dict[str, Any] = {}
@@ -301,7 +301,8 @@ class StageCalls:
         self._groups.end_all()
 
 
-def _variables(order: Order, stage: OrderedStage) -> dict[str, str]:
+def variables(order: Order, stage: OrderedStage) -> dict[str, str]:
+    """What `env` reads: parameters as text, then what pipeline and stage say."""
     inputs = {
         name: value if isinstance(value, str) else _plain(value) for name, value in order.inputs.items()
     }

@@ -10,10 +10,12 @@ from rivet.domain.states import FINISHED_STAGE, StageStatus
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.folder import Busy, JobFolder, now_s, remove_tree
 from rivet.runner.room import prepare_workspace
+from rivet.runner.workspaces import WorkspaceLost, Workspaces, restore
 
 _log = logging.getLogger(__name__)
 
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
+_LEFT_SOMETHING = (StageStatus.PASSED, StageStatus.WARNED)
 
 
 def take_job(job: JobId, epoch: Epoch, desk: Desk) -> bool:
@@ -47,6 +49,24 @@ def publish_rest(order: Order, folder: JobFolder, publish_chain: PublishChain) -
         publish_chain(order.job, order.epoch, rest, f"{order.pipeline}#{order.number}")
 
 
+def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
+    """As the first stage that has not ended found it; else what the job starts from, or an empty one."""
+    first = next((stage for stage in order.stages if StageStatus(stage.status) not in FINISHED_STAGE), None)
+    known = first is not None and restore(folder, first.key)
+    goes_on = known or any(StageStatus(stage.status) in _LEFT_SOMETHING for stage in order.stages)
+    if not goes_on:
+        remove_tree(folder.workspace)
+        remove_tree(folder.home)
+    if not folder.workspace.exists() and order.start is not None:
+        try:
+            Workspaces(desk.jobs).start(folder, order.start, desk.uids.of)
+        except WorkspaceLost as lost:
+            folder.note_trouble(str(lost))
+    for place in (folder.workspace, folder.home):
+        if not place.exists():
+            prepare_workspace(place, desk.uids.of(folder.path))
+
+
 def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None:
     """The order, and when it was asked for."""
     body = {"session": str(desk.session), "epoch": epoch, "protocol": PROTOCOL}
@@ -69,20 +89,14 @@ def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None
 
 
 def _laid_out(order: Order, folder: JobFolder, desk: Desk) -> bool:
-    """The folder with the order, and a workspace: a fresh one unless stages of the job have passed in it."""
+    """The folder with the order, and the workspace that its next stage starts from."""
     folder.path.mkdir(mode=0o711, parents=True, exist_ok=True)
     try:
         with folder.hold():
             if folder.is_outdated(order.epoch):
                 return False
             if folder.order(order.epoch) is None:
-                goes_on = any(StageStatus(stage.status) is StageStatus.PASSED for stage in order.stages)
-                uid = desk.uids.of(folder.path)
-                for place in (folder.workspace, folder.home):
-                    if place.exists() and not goes_on:
-                        remove_tree(place)
-                    if not place.exists():
-                        prepare_workspace(place, uid)
+                _lay_out_workspace(order, folder, desk)
             folder.write_order(order)
     except Busy:
         # Somebody works on it already: the chain is out, and publishing it again would be harmless.

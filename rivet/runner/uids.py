@@ -25,7 +25,8 @@ class StageUids:
             return int(note.read_text())
         with open(self._jobs / "uids.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            taken = {int(other.read_text()) for other in self._jobs.glob("*/uid")}
+            notes = [*self._jobs.glob("*/uid"), *self._jobs.parent.glob("kept/*/uid")]
+            taken = {int(note.read_text()) for note in notes}
             for uid in range(self._first, self._last):
                 if uid not in taken:
                     note.write_text(str(uid))

@@ -15,7 +15,10 @@ from typing import Any, Literal, Self
 from rivet.sandbox.children import Child, Ended, LuaLimits, NoChild, OutOfTime, Zygote
 from rivet.sandbox.frames import BadFrame
 
-__all__ = ["Calls", "Kind", "LuaError", "LuaLimits", "NoChild", "Refused", "Script", "Zygote", "open_script"]
+__all__ = [
+    "Calls", "Given", "Kind", "LuaError", "LuaLimits", "NoChild", "Refused", "Script", "Zygote",
+    "open_script",
+]  # fmt: skip
 
 Kind = Literal["syntax", "error", "memory", "cpu", "wall", "crash", "protocol", "too_large"]
 CallKind = Literal["call", "oneway", "handle", "around", "local"]
@@ -49,6 +52,13 @@ class LuaError:
         return f"{place}: {self.message}" if place else self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a function of the file gave when it was asked."""
+
+    value: Any
+
+
 class Script:
     """An evaluated file in its child; `table` is what it defines.
 
@@ -76,9 +86,18 @@ class Script:
         `calls` is asked for each call of a module, in order; what it returns goes back to the script, and
         Refused becomes a Lua error there. Whatever else it raises ends the child and is raised here.
         """
+        ended = self._execute({"path": list(path)}, calls)
+        return ended if isinstance(ended, LuaError) else None
+
+    def ask(self, path: Sequence[str | int], calls: Calls) -> "LuaError | Given":
+        """What the function at `path` gives, such as a stage's `when`; `calls` as in `run`."""
+        ended = self._execute({"path": list(path), "gives": True}, calls)
+        return ended if ended is not None else Given(None)
+
+    def _execute(self, asked: Mapping[str, Any], calls: Calls) -> "LuaError | Given | None":
         self._late_refusal = None
         try:
-            self._child.send({"path": list(path)})
+            self._child.send(asked)
             while True:
                 match self._child.receive():
                     case ["said", *entries]:
@@ -87,7 +106,9 @@ class Script:
                         self._reply(module, function, arguments, calls)
                     case ["failed", {"kind": _, "message": _} as failure]:
                         return _failure(failure, self._filename)
-                    case ["done"]:
+                    case ["gave", value] if asked.get("gives"):
+                        return self._late() or Given(value)
+                    case ["done"] if not asked.get("gives"):
                         return self._late()
                     case _:
                         raise BadFrame("a frame is none that a running script sends")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import tree_sitter_lua
 from tree_sitter import Language, Node, Parser
 
-from rivet.domain.pipeline import Path
+from rivet.domain.ids import Path
 
 MOST_BYTES = 512 * 1024
 PARSE_S = 0.5

@@ -296,12 +296,25 @@ local function evaluate()
   return true, definition
 end
 
-local function find_script(path)
+-- The script of the stage at a path, or the function there where its value is asked for.
+local function find_function(path, gives)
   local value = part.definition
   for at = 1, #path do
     value = type(value) == "table" and rawget(value, path[at]) or nil
   end
+  if gives then
+    return value
+  end
   return type(value) == "table" and rawget(value, "script") or nil
+end
+
+local function send_given(value)
+  local encoded, bytes = pcall(wire.encoded, value)
+  if not encoded then
+    return end_with({ kind = "error", message = "the function gave what cannot be read: " .. bytes, traceback = {} })
+  end
+  flush_said()
+  wire.send(wire.list({ wire.encoded("gave"), bytes }, 2))
 end
 
 -- Nothing that a script could find by some way is left under its usual name.
@@ -324,14 +337,16 @@ wire.send(wire.list({ wire.encoded("table"), bytes }, 2))
 
 while true do
   local asked = wire.receive()
-  local script = find_script(asked.path)
+  local script = find_function(asked.path, asked.gives)
   if type(script) ~= "function" then
     send_failure({ kind = "protocol", message = "there is no script at that path", traceback = {} })
   else
     phase = "running"
     local passed, failure = supervise(script)
     phase = "waiting"
-    if passed then
+    if passed and asked.gives then
+      send_given(failure)
+    elseif passed then
       flush_said()
       wire.send(wire.list({ wire.encoded("done") }, 1))
     else

@@ -1,16 +1,17 @@
 """Jobs: begun, claimed, moved, each by a statement that says what it expects."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, select, text, update
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
-from rivet.domain.job import Job
+from rivet.domain.job import Group, Job
 from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.engine.ports import Committed, Queued
 from rivet.store.runs import reason_of
-from rivet.store.tables import JOB, OUTBOX, AnyRow
+from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
 _ADD = insert(JOB)
@@ -78,6 +79,16 @@ _ADVANCE = (
     .values(ingested_seq=bindparam("to_seq"))
 )
 _NOTE_LAST = update(JOB).where(*_HELD).values(last_seq=bindparam("last"))
+_OF_GOING_RUNS = (
+    select(JOB.c.id)
+    .join(RUN, RUN.c.id == JOB.c.run_id)
+    .where(JOB.c.id == func.any(bindparam("jobs", type_=ARRAY(Uuid))), RUN.c.ended_at.is_(None))
+)
+_ASK_CANCEL = (
+    update(JOB)
+    .where(JOB.c.id == bindparam("job"), ~JOB.c.is_cancelled, JOB.c.ended_at.is_(None))
+    .values(is_cancelled=True)
+)
 _SETTLEABLE = (
     select(JOB.c.id, JOB.c.epoch)
     .where(JOB.c.status == JobStatus.RUNNING.value, JOB.c.ingested_seq >= JOB.c.last_seq)
@@ -110,6 +121,11 @@ class PostgresJobs:
                 "epoch": job.epoch,
                 "on_lost": job.on_lost.value,
                 "ingested_seq": job.ingested_seq,
+                "waits_for": list(job.waits_for),
+                "starts_from": job.starts_from,
+                "grouped": None if job.group is None else asdict(job.group),
+                "is_last": job.is_last,
+                "is_cancelled": job.is_cancelled,
             },
         )
 
@@ -142,6 +158,24 @@ class PostgresJobs:
             },
         )
         return bool(moved.scalar_one())
+
+    def lock_with_run(self, job: JobId) -> Job | None:
+        found = self.get(job)
+        if found is None:
+            return None
+        return next((each for each in self.lock_of_run(found.run_id) if each.id == job), None)
+
+    def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
+        going = set(self._connection.execute(_OF_GOING_RUNS, {"jobs": list(jobs)}).scalars())
+        return [job for job in jobs if job not in going]
+
+    def is_at_work(self, job: JobId) -> bool:
+        found = self.get(job)
+        return found is not None and found.status in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+    def ask_cancel(self, job: Job) -> bool:
+        asked = self._connection.execute(_ASK_CANCEL, {"job": job.id})
+        return asked.rowcount == 1
 
     def begin(self, job: Job, queue: str) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
@@ -198,4 +232,9 @@ def job_of(row: AnyRow) -> Job:
         queued_at=row.queued_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        waits_for=tuple(JobId(job) for job in row.waits_for),
+        starts_from=None if row.starts_from is None else JobId(row.starts_from),
+        group=None if row.grouped is None else Group(**row.grouped),
+        is_last=row.is_last,
+        is_cancelled=row.is_cancelled,
     )

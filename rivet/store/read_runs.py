@@ -53,7 +53,7 @@ _JOBS = text(
 ).bindparams(bindparam("runs"))
 _STAGES = text(
     """
-    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by
+    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by, approved_by, spec
     FROM stage WHERE run_id = ANY (:runs) ORDER BY run_id, ordinal
     """
 )
@@ -221,10 +221,13 @@ def _stages(
             "status": stage.status,
             "reason": stage.reason or (_why(job) if bears else None),
             "waiting_since": _time(job.queued_at if bears else stage.waiting_since),
-            "needs": [],
+            "needs": list(stage.spec.get("needs") or ()),
+            "group": stage.spec.get("group"),
             "queue": job.queue,
             "runner": tried[-1]["runner"] if tried else job.runner,
             "cancelled_by": stage.cancelled_by,
+            "approved_by": stage.approved_by,
+            "approval": stage.spec.get("approval"),
             "attempts": tried,
         })
     return shown

@@ -45,6 +45,9 @@ _MOVE = (
         ended_at=case(
             (_TO.in_([status.value for status in FINISHED_RUN]), func.now()), else_=RUN.c.ended_at
         ),
+        waiting_since=case((_TO.in_([RunStatus.WAITING.value]), func.now()), else_=None),
+        waited_s=RUN.c.waited_s
+        + func.coalesce(func.date_part("epoch", func.now() - RUN.c.waiting_since), 0.0),
     )
 )
 _ADD_LINES = (
@@ -75,6 +78,7 @@ class PostgresRuns:
                 "actor": run.actor,
                 "trigger": run.trigger,
                 "created_at": run.created_at,
+                "turn": run.turn,
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
@@ -123,6 +127,8 @@ def run_of(row: AnyRow) -> Run:
         ended_at=row.ended_at,
         cancelled_by=row.cancelled_by,
         lines=row.lines,
+        waited_s=row.waited_s,
+        turn=row.turn,
     )
 
 

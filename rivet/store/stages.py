@@ -7,6 +7,7 @@ from sqlalchemy import (
     BindParameter,
     Connection,
     Text,
+    TextClause,
     bindparam,
     case,
     delete,
@@ -19,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageId, StageKey
-from rivet.domain.stage import Attempt, Stage
+from rivet.domain.stage import Attempt, Spec, Stage
 from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
@@ -51,6 +52,25 @@ _ASK_CANCEL = (
         STAGE.c.cancelled_by.is_(None),
     )
     .values(cancelled_by=bindparam("by"))
+)
+_NOTE_APPROVAL = update(STAGE).where(STAGE.c.id == bindparam("stage")).values(approved_by=bindparam("by"))
+_EXPIRED = text(
+    """
+    SELECT run_id, id FROM stage
+    WHERE status = 'waiting' AND (spec #>> '{approval,timeout_s}') IS NOT NULL
+      AND waiting_since < now() - make_interval(secs => (spec #>> '{approval,timeout_s}')::double precision)
+    ORDER BY run_id, id LIMIT :most
+    """
+)
+_SUPERSEDED = text(
+    """
+    SELECT stage.run_id, stage.id FROM stage JOIN run ON run.id = stage.run_id
+    WHERE stage.status = 'waiting' AND EXISTS (
+        SELECT FROM run AS newer
+        WHERE newer.pipeline_id = run.pipeline_id AND newer.id > run.id AND newer.status = 'passed'
+    )
+    ORDER BY stage.run_id, stage.id LIMIT :most
+    """
 )
 _START = text(
     """
@@ -126,12 +146,12 @@ class PostgresStages:
                 "job_id": stage.job_id,
                 "key": stage.key,
                 "name": storable(stage.name),
-                "place": stage.index,
                 "ordinal": stage.ordinal,
                 "status": stage.status.value,
                 "reason": stage.reason,
                 "env": stage.env,
                 "timeout_s": stage.timeout_s,
+                "spec": stage.spec.as_dict(),
             }
             for stage in stages
         ]
@@ -160,6 +180,19 @@ class PostgresStages:
             _ASK_CANCEL, {"stage": stage.id, "origin": stage.status.value, "by": storable(actor)}
         )
         return asked.rowcount == 1
+
+    def note_approval(self, stage: Stage, actor: str) -> None:
+        self._connection.execute(_NOTE_APPROVAL, {"stage": stage.id, "by": storable(actor)})
+
+    def expired(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
+        return self._asked(_EXPIRED, limit)
+
+    def superseded(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
+        return self._asked(_SUPERSEDED, limit)
+
+    def _asked(self, query: TextClause, limit: int) -> Sequence[tuple[RunId, StageId]]:
+        rows = self._connection.execute(query, {"most": limit})
+        return [(RunId(row.run_id), StageId(row.id)) for row in rows]
 
     def start_attempt(self, attempt: Attempt) -> bool:
         started = self._connection.execute(
@@ -237,7 +270,6 @@ def _stage(row: AnyRow) -> Stage:
         job_id=JobId(row.job_id),
         key=StageKey(row.key),
         name=row.name,
-        index=row.place,
         ordinal=row.ordinal,
         status=StageStatus(row.status),
         reason=reason_of(row.reason),
@@ -245,6 +277,9 @@ def _stage(row: AnyRow) -> Stage:
         timeout_s=row.timeout_s,
         attempts=row.attempts,
         cancelled_by=row.cancelled_by,
+        approved_by=row.approved_by,
+        spec=Spec.read(row.spec),
+        waiting_since=row.waiting_since,
     )
 
 

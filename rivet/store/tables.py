@@ -88,6 +88,9 @@ RUN = Table(
     Column("started_at", _TIME),
     Column("ended_at", _TIME),
     Column("cancelled_by", Text),
+    Column("waiting_since", _TIME),  # for a person; such time does not count
+    _made("waited_s", Double),
+    Column("turn", Text),  # the group in which runs take turns
     UniqueConstraint("pipeline_id", "number"),
 )
 
@@ -118,6 +121,11 @@ JOB = Table(
     Column("queued_at", _TIME),
     Column("started_at", _TIME),
     Column("ended_at", _TIME),
+    Column("waits_for", ARRAY(Uuid), nullable=False),
+    Column("starts_from", Uuid),
+    Column("grouped", JSON(none_as_null=True)),  # the group of a `parallel` or `matrix`
+    Column("is_last", Boolean, nullable=False),
+    Column("is_cancelled", Boolean, nullable=False),  # its end was asked for
     UniqueConstraint("run_id", "ordinal"),
 )
 
@@ -129,14 +137,15 @@ STAGE = Table(
     Column("job_id", Uuid, nullable=False),
     Column("key", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("place", Integer, nullable=False),  # `index` of the domain
     Column("ordinal", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("reason", Text),
     Column("waiting_since", _TIME),
     Column("cancelled_by", Text),  # asked for by whom; it may still be running
+    Column("approved_by", Text),
     Column("env", JSON, nullable=False),
     Column("timeout_s", Double, nullable=False),
+    Column("spec", JSON, nullable=False),  # what the definition says of it
     _made("attempts", BigInteger),
     UniqueConstraint("run_id", "key"),
 )

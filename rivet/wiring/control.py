@@ -17,6 +17,7 @@ from rivet.engine.let_go_of_runners import let_go_of_runners
 from rivet.engine.ports import Store
 from rivet.engine.publish_queued import publish_queued
 from rivet.engine.settle_job import settle_job
+from rivet.engine.watch_approvals import watch_approvals
 from rivet.engine.watch_leases import watch_leases
 from rivet.engine.watch_times import watch_times
 from rivet.journal.stream import Batch, StreamReader
@@ -143,6 +144,7 @@ class Control:
             settle_job(job, epoch, store=self.store)
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
+        watch_approvals(store=self.store)
         watch_times(self._settings.lease_seconds, store=self.store)
         let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
         self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))

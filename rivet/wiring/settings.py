@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     )
     url: str = Field(default="", description="Where the command line and runners find the API.")
     token: str = Field(default="", description="As whom they speak to it.")
-    secret_key: str = Field(default="", description="Signs tickets, seals secrets; made on first start in the home.")
+    secret_key: str = Field(
+        default="", description="Signs tickets, seals secrets; made on first start in the home."
+    )
     isolation: str = Field(
         default="auto", description="auto, namespaces, landlock or none: how stages are shut in."
     )

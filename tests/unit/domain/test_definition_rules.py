@@ -2,10 +2,11 @@
 
 import pytest
 
-from rivet.domain.definition_rules import PIPELINE_FIELDS_TO_COME, STAGE_FIELDS_TO_COME, read_definition
+from rivet.domain.definition_rules import PIPELINE_FIELDS_TO_COME, read_definition
 from rivet.domain.kept_rules import Kept, KeptArtifacts, KeptCache, kept_of
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import Function
+from rivet.domain.stage_rules import STAGE_FIELDS_TO_COME
 from rivet.domain.states import OnLost
 
 SCRIPT = Function(1)
@@ -81,7 +82,7 @@ def test_a_stages_field_to_come_is_known_and_refused(field):
 
 def test_members_of_a_group_need_no_script_beside_them():
     found = findings(a_pipeline(stages=[{"name": "group", "parallel": []}]))
-    assert list(found) == [(("stages", 1, "parallel"), "not-supported")]
+    assert list(found) == [(("stages", 1, "parallel"), "empty-stages")]
 
 
 def of_stage(**fields):

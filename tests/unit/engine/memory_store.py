@@ -196,6 +196,18 @@ class _Jobs(_Of):
         return sorted((j for j in self.w.jobs.values() if j.run_id == run), key=lambda j: j.ordinal)
 
     lock_of_run = of_run
+    lock_with_run = get
+
+    def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
+        return [job for job in jobs if self.w.runs[self.w.jobs[job].run_id].is_finished]
+
+    def is_at_work(self, job: JobId) -> bool:
+        return self.w.jobs[job].status in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+    def ask_cancel(self, job: Job) -> bool:
+        now = self.w.jobs[job.id]
+        self.w.jobs[job.id] = replace(now, is_cancelled=True)
+        return not now.is_cancelled and now.status not in FINISHED_JOB
 
     def _guarded(self, job: Job, **changes: Any) -> bool:
         now = self.w.jobs[job.id]
@@ -266,7 +278,8 @@ class _Stages(_Of):
         now = self.w.stages[stage.id]
         if now.status is not stage.status:
             return False
-        self.w.stages[stage.id] = replace(now, status=to, reason=reason)
+        since = self.w.now if to is StageStatus.WAITING else None
+        self.w.stages[stage.id] = replace(now, status=to, reason=reason, waiting_since=since)
         if to is StageStatus.PENDING:
             for key in [key for key in self.w.outputs if key[:2] == (stage.run_id, stage.key)]:
                 del self.w.outputs[key]
@@ -306,6 +319,24 @@ class _Stages(_Of):
     def live_attempts(self, job: JobId) -> Sequence[Attempt]:
         return [a for a in self.w.attempts.values()
                 if a.job_id == job and a.status is AttemptStatus.RUNNING]
+
+    def note_approval(self, stage: Stage, actor: str) -> None:
+        self.w.stages[stage.id] = replace(self.w.stages[stage.id], approved_by=actor)
+
+    def expired(self, limit: int) -> Sequence[tuple[RunId, UUID]]:
+        return [
+            (stage.run_id, stage.id) for stage in self.w.stages.values()
+            if stage.status is StageStatus.WAITING and stage.spec.approval and stage.spec.approval.timeout_s
+            and (self.w.now - stage.waiting_since).total_seconds() > stage.spec.approval.timeout_s
+        ]
+
+    def superseded(self, limit: int) -> Sequence[tuple[RunId, UUID]]:
+        passed = [run.number for run in self.w.runs.values() if run.status is RunStatus.PASSED]
+        return [
+            (stage.run_id, stage.id) for stage in self.w.stages.values()
+            if stage.status is StageStatus.WAITING
+            and any(number > self.w.runs[stage.run_id].number for number in passed)
+        ]
 
     def overdue(self, grace_s: float) -> Sequence[JobId]:
         return sorted(

@@ -1,0 +1,148 @@
+"""Try a stage: ask its `when`, and run attempts of it until one is its last."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rivet.domain.order import Order, OrderedStage
+from rivet.domain.record import RecordType
+from rivet.domain.stage import after_attempt
+from rivet.domain.states import AttemptStatus, OnLost, Reason, StageStatus
+from rivet.runner.ask_when import CannotAsk, ask_when
+from rivet.runner.desk import Desk
+from rivet.runner.folder import JobFolder
+from rivet.runner.journal import Journal
+from rivet.runner.lease import is_still_ours
+from rivet.runner.perform import Outcome, perform
+from rivet.runner.workspaces import forget, remember, restore
+
+LOOK_S = 0.2
+
+Marks = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a stage ended here. `alone`: cancelled, and not with its run; `by_rule`: its `when` said no."""
+
+    status: str
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    alone: bool = False
+    by_rule: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """For the mark on disk."""
+        flags = {name: True for name in ("alone", "by_rule") if getattr(self, name)}
+        return {"status": self.status, "outputs": self.outputs, **flags}
+
+
+def attempt_number(stage: OrderedStage, marks: Marks) -> int:
+    """Of the attempt to come: behind those that control knew, and those that have begun here since."""
+    begun = [mark for mark in marks if mark["mark"] == "begin" and mark["stage"] == stage.key]
+    return stage.next_attempt + len(begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Of one stage; its journal says each."""
+
+    order: Order
+    stage: OrderedStage
+    desk: Desk
+    folder: JobFolder
+    journal: Journal
+
+    def run(self, marks: Marks) -> Ended | None:
+        """None where the job is not ours any more."""
+        outputs = dict(self.order.outputs)
+        for mark in marks:
+            outputs.update(mark.get("outputs", {}))
+        number = attempt_number(self.stage, marks)
+        if (trouble := self.folder.trouble()) is not None:
+            return self._errored(number, trouble)
+        if self.stage.has_when and number == self.stage.next_attempt:
+            ended = self._asked(outputs, number)
+            if ended is not None:
+                return ended
+        while True:
+            if not self._wait(number):
+                return self._cancelled()
+            if self._may_be_tried_again():
+                restore(self.folder, self.stage.key)
+                remember(self.folder, self.stage.key)
+            outcome = self._attempt(number, outputs)
+            if outcome.status is None:
+                return None
+            after = self._after(outcome, number)
+            if after is not StageStatus.PENDING:
+                lost = outcome.status is AttemptStatus.LOST
+                if not lost:
+                    forget(self.folder, self.stage.key)
+                return Ended(AttemptStatus.LOST if lost else after, outcome.outputs, outcome.alone)
+            self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
+            number += 1
+
+    def _may_be_tried_again(self) -> bool:
+        """Whether somebody may have to start again from the workspace as it is now, or as it was then."""
+        return self.stage.retry.attempts > 1 or self.order.on_lost is OnLost.RESTART
+
+    def _after(self, outcome: Outcome, number: int) -> StageStatus:
+        status = AttemptStatus(outcome.status or AttemptStatus.ERRORED)
+        return after_attempt(status, number, outcome.reason, outcome.exit_code, self.stage)
+
+    def _asked(self, outputs: Mapping[str, Any], number: int) -> Ended | None:
+        """None where the stage is to run."""
+        try:
+            is_to_run, values = ask_when(self.order, self.stage, self.desk, outputs)
+        except CannotAsk as error:
+            return self._failed(number, error)
+        if is_to_run:
+            return None
+        told = {"reason": Reason.SKIPPED_BY_RULE, "values": values}
+        self.journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data=told)
+        return Ended(StageStatus.SKIPPED, by_rule=True)
+
+    def _failed(self, number: int, error: CannotAsk) -> Ended:
+        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
+        told = {"message": str(error), "file": "rivet.lua", "line": error.line}
+        ended = {"status": AttemptStatus.FAILED, "reason": None, "exit_code": None, "error": told}
+        self.journal.record(RecordType.ATTEMPT_ENDED, stage=self.stage.key, attempt=number, data=ended)
+        return Ended(self._after(Outcome(AttemptStatus.FAILED), self.stage.retry.attempts))
+
+    def _errored(self, number: int, why: str) -> Ended:
+        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
+        told = {"message": why, "file": None, "line": None}
+        ended = {"status": AttemptStatus.ERRORED, "reason": Reason.WORKSPACE_LOST, "error": told}
+        self.journal.record(RecordType.ATTEMPT_ENDED, stage=self.stage.key, attempt=number, data=ended)
+        return Ended(StageStatus.ERRORED)
+
+    def _attempt(self, number: int, outputs: Mapping[str, Any]) -> Outcome:
+        if not is_still_ours(self.order, self.folder, self.desk):
+            return Outcome(None)
+        self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
+        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
+        return perform(
+            self.order, self.stage, number, self.desk, self.folder, self.journal, outputs=outputs,
+            left_s=self._left_s(),
+        )  # fmt: skip
+
+    def _left_s(self) -> float:
+        return self.order.timeout_left_s - (time.time() - self.folder.claimed_at(self.order.epoch))
+
+    def _wait(self, number: int) -> bool:
+        """Before a retry: the delay, in which the slot is kept. False where the stage was cancelled."""
+        until = time.monotonic() + min(self.stage.retry.delay_before(number), max(self._left_s(), 0.0))
+        while time.monotonic() < until:
+            if self.desk.stream_says_cancelled(self.order.job, self.stage.key) is not None:
+                return False
+            is_still_ours(self.order, self.folder, self.desk)
+            time.sleep(LOOK_S)
+        return True
+
+    def _cancelled(self) -> Ended:
+        """The attempt before has been recorded, and the stage waits for the next one: it ends here."""
+        scope = self.desk.stream_says_cancelled(self.order.job, self.stage.key)
+        told = {"reason": Reason.CANCELLED_BY}
+        self.journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data=told)
+        return Ended(StageStatus.CANCELLED, alone=scope == "stage")
