@@ -5,6 +5,8 @@ from dataclasses import dataclass
 PASSED = frozenset({("passed", None)})
 LOST = frozenset({("errored", "slot_lost"), ("errored", "runner_lost")})
 """Which of the two depends on who is quicker: the runner that comes back, or its lease that ends."""
+OR_TOO_LATE = PASSED | {("errored", "runner_lost"), ("errored", "workspace_lost")}
+"""A runner that is back before its lease ends goes on; on a slow machine it may be later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,11 @@ SLOT = [
 RUNNER = [
     Case("after claim", whom="parent", also="before commit of ingest_records"),
     Case("after begin mark", LOST, whom="parent", attempts=("lost",), also="after commit of ingest_records"),
-    Case("after end mark", whom="parent", also="after trim"),
+    Case("after end mark", OR_TOO_LATE, whom="parent", also="after trim"),
     Case("after job_done record", whom="parent", also="before commit of settle_job"),
-    Case("before runner ack", on_lost="restart", attempts=None, also="after commit of settle_job"),
+    Case(
+        "before runner ack", OR_TOO_LATE, on_lost="restart", attempts=None, also="after commit of settle_job"
+    ),
 ]
 SPOOLER = [
     Case("before cleaning"),

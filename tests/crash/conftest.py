@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,4 +20,9 @@ def crash_plant() -> Iterator[CrashPlant]:
             yield start_plant(folder, effects)
     finally:
         end_plant(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(100):
+            # What was killed in a hurry may still be writing its last.
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(0.1)
