@@ -7,7 +7,7 @@ from typing import Any
 
 from rivet.domain import secret
 from rivet.domain.duration import read_size
-from rivet.domain.field_rules import Fields
+from rivet.domain.field_rules import UNLIMITED, Fields, TimeLimits
 from rivet.domain.input_rules import read_inputs
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
@@ -37,16 +37,19 @@ _HOST_MAYBE_PORT = re.compile(rf"({_HOST})(:[0-9]{{1,5}})?")
 _HOST_PORT = re.compile(rf"({_HOST}):[0-9]{{1,5}}")
 
 
-def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, list[Finding]]:
+def read_definition(
+    table: Any, *, resolved: bool, times: TimeLimits = UNLIMITED
+) -> tuple[Definition | None, list[Finding]]:
     """The definition in an evaluated table, or None and the findings that say why.
 
-    `resolved`: a function at `stages` has been called, so that there must be a list now.
+    `resolved`: a function at `stages` has been called, so that there must be a list now. `times` are the
+    operator's maxima of `timeout`.
     """
     findings: list[Finding] = []
     if not isinstance(table, Mapping):
         findings.append(_no_pipeline(table))
         return None, findings
-    fields = Fields(table, (), "the pipeline", findings)
+    fields = Fields(table, (), "the pipeline", findings, times)
     fields.refuse_unknown(PIPELINE_FIELDS)
     fields.refuse_unsupported(PIPELINE_FIELDS_TO_COME)
     name, slug = _identity(fields)
@@ -66,7 +69,7 @@ def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, l
         grants=_grants(fields),
         limits=_limits(fields),
         isolation=fields.choice("isolation", ISOLATIONS),
-        timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S),
+        timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S, times.run),
         on_lost=OnLost(fields.choice("on_lost", [each.value for each in OnLost]) or OnLost.ERROR),
         stages=stages,
         stages_from_function=from_function,

@@ -6,7 +6,6 @@ from typing import Any
 from rivet.domain.ids import Path
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.pipeline import digest_of
-from rivet.modules import registry
 from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.sandbox.lua import LuaError, LuaLimits, Script, open_script
@@ -38,7 +37,7 @@ def open_stage(
         order.lua,
         FILE,
         LuaLimits(cpu_s=LUA_CPU_S, wall_s=seconds),
-        modules=registry.bindings(),
+        modules=desk.modules.bindings(),
         values={"run": {name: facts.get(name) for name in VALUES}, "input": order.inputs, "matrix": {}},
         running_values={
             "run": {name: facts[name] for name in STAGE_VALUES if facts.get(name) is not None},
