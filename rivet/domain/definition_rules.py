@@ -25,6 +25,7 @@ from rivet.domain.wording import shown
 
 MIN_MEMORY, MAX_MEMORY = 8 * 2**20, 2**30
 ISOLATIONS = ("container", "namespaces", "landlock", "none")
+ISOLATIONS_TO_COME = ("container",)
 
 PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
@@ -68,14 +69,14 @@ def read_definition(
         queue=read_queue(fields) or DEFAULT_QUEUE,
         grants=_grants(fields),
         limits=_limits(fields),
-        isolation=fields.choice("isolation", ISOLATIONS),
+        isolation=_isolation(fields),
         timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S, times.run),
         on_lost=OnLost(fields.choice("on_lost", [each.value for each in OnLost]) or OnLost.ERROR),
         stages=stages,
         stages_from_function=from_function,
         secrets=_secrets(fields),
         last=last,
-        concurrency=read_concurrency(fields),
+        concurrency=read_concurrency(fields, resolved=resolved),
     )
     if any(finding.severity == "error" for finding in findings):
         return None, findings
@@ -129,6 +130,15 @@ def _secrets(fields: Fields) -> tuple[str, ...] | None:
     return fields.texts(
         "secrets", f"a secret's name ({secret.NAME_IN_WORDS})", lambda name: bool(secret.NAME.fullmatch(name))
     )
+
+
+def _isolation(fields: Fields) -> str | None:
+    """The least level to accept. No runner of this version has one above `namespaces`."""
+    level = fields.choice("isolation", ISOLATIONS)
+    if level in ISOLATIONS_TO_COME:
+        message = f'the pipeline: isolation: no runner of this version of Rivet has "{level}" yet'
+        fields.wrong("not-supported", message, "isolation")
+    return level
 
 
 def _limits(fields: Fields) -> dict[str, Any]:

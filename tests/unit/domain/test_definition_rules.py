@@ -131,6 +131,7 @@ WRONG = {
     "a duration of months": (a_pipeline(timeout="9999h"), ("timeout",), "out-of-range"),
     "an unknown on_lost": (a_pipeline(on_lost="retry"), ("on_lost",), "wrong-type"),
     "an unknown isolation": (a_pipeline(isolation="vm"), ("isolation",), "wrong-type"),
+    "an isolation that no runner has": (a_pipeline(isolation="container"), ("isolation",), "not-supported"),
     "a queue with spaces": (a_pipeline(queue="my queue"), ("queue",), "wrong-name"),
     "a list for env": (a_pipeline(env=["x"]), ("env",), "wrong-type"),
     "a boolean in env": (a_pipeline(env={"A": True}), ("env", "A"), "wrong-type"),
