@@ -26,6 +26,29 @@ class Echo(Call, module="{name}", short=("text",)):
 '''
 
 
+WILD = '''
+
+class Fail(Call, module="echo"):
+    """Raises what is no CallError."""
+
+    text: str = about("what with")
+    example = 'echo.fail({ text = "x" })'
+
+    def act(self, stage):
+        raise ValueError(self.text)
+
+
+class Odd(Call, module="echo"):
+    """Gives what Lua has nothing for."""
+
+    example = "echo.odd()"
+
+    def act(self, stage):
+        return object()
+'''
+"""More functions of a module `echo`, which behave badly."""
+
+
 def a_package(folder: Path, name: str, entries: dict[str, str], files: dict[str, str]) -> None:
     """A package of version 1.0 in `folder` with these entry points and Python files."""
     told = folder / f"{name.replace('-', '_')}-1.0.dist-info"

@@ -1,7 +1,9 @@
 """The modules as pages of documentation: tables in Markdown, read from the declarations."""
 
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rivet.modules.contract import Call
 from rivet.modules.fields import MISSING
@@ -74,3 +76,13 @@ _VALUES_OF_RUN: Mapping[str, str] = {
     "status": "the end that the run is heading for; in `finally` alone",
     "failed_stage": "the name of the stage that failed, if one did; in `finally` alone",
 }
+
+
+def main(pages: Sequence[str]) -> None:
+    """Write the reference of our modules into these files anew, where it stands between `BEGIN` and `END`."""
+    for page in map(Path, pages):
+        page.write_text(with_reference(page.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
