@@ -13,7 +13,6 @@ from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
-from rivet.modules import registry
 from rivet.modules.contract import CallError
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
@@ -21,6 +20,7 @@ from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.open_stage import OtherDefinition, open_stage, value_at
+from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
@@ -103,6 +103,7 @@ class _Attempt:
         self._script: Script | None = None
         self._exit_code: int | None = None
         self._calls: StageCalls | None = None
+        self._plugins = PluginCalls(desk.modules, journal.masker.mask_text)
 
     def run(self, log: LogWriter) -> Outcome:
         lease = LeaseKeeper(
@@ -159,7 +160,9 @@ class _Attempt:
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:
-            return self._masked(registry.call(module, function, args, calls))
+            if module in self._desk.modules.plugins:
+                return self._journal.masker.mask_value(self._plugins.call(module, function, args, calls))
+            return self._masked(self._desk.modules.call(module, function, args, calls))
         except CallError as error:
             if error.exit_code is not None:
                 self._exit_code = error.exit_code
@@ -178,6 +181,7 @@ class _Attempt:
 
     def _on_stop(self, _reason: str) -> None:
         """A process is stopped with its grace by the room; a script that only computes is killed."""
+        self._plugins.stop()
         if self._script is not None and not (self._calls and self._calls.in_process):
             self._script.kill()
 
