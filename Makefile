@@ -57,7 +57,7 @@ demo: install
 	@$(BIN)/rivet demo
 
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	@$(BIN)/ruff check .
