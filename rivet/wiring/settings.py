@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     )
     artifact_mib: int = Field(default=10 * 1024, ge=1, description="The most that one artifact may have.")
     cache_mib: int = Field(default=5 * 1024, ge=1, description="The most that one cache may have.")
+    snapshot_mib: int = Field(
+        default=10 * 1024,
+        ge=1,
+        description="The most that a stored workspace, or what a stage keeps, may have.",
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("allow_hosts", "allow_paths", "tools", "queues", mode="before")
