@@ -67,7 +67,10 @@ _GONE = (
 )
 _SERVING = (
     select(RUNNER.c.name)
-    .where(RUNNER.c.status == RunnerStatus.ONLINE.value, bindparam("of_queue", type_=Text) == func.any(RUNNER.c.queues))
+    .where(
+        RUNNER.c.status == RunnerStatus.ONLINE.value,
+        bindparam("of_queue", type_=Text) == func.any(RUNNER.c.queues),
+    )
     .order_by(RUNNER.c.name)
 )
 _NAMES = select(RUNNER.c.name).order_by(RUNNER.c.name)
