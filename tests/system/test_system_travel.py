@@ -9,7 +9,7 @@ from .test_system_flow import pipeline, sh, stage, states
 @pytest.fixture(scope="module")
 def two(make_home):
     """A system with a second runner, which serves `gpu` besides `default`."""
-    home = make_home()
+    home = make_home(environment={"RIVET_SNAPSHOT_MIB": "1"})
     with second_runner(home, "default", "gpu") as process:
         home.second = process
         yield home
@@ -41,6 +41,21 @@ def test_members_of_a_matrix_run_on_both_runners_and_what_they_keep_comes_togeth
     spans = [each["attempts"][0] for each in run["stages"] if each["key"].startswith("each")]
     at_once = [sum(one["started_at"] <= at["started_at"] < one["ended_at"] for one in spans) for at in spans]
     assert max(at_once) > 2, spans
+
+
+def test_a_workspace_that_is_too_large_to_be_stored_stays_on_its_runner_and_the_log_says_so(two):
+    lua = pipeline("Large", ", ".join([
+        stage("make", sh("head -c 2000000 /dev/urandom > made")),
+        stage("each", sh("ls"), "matrix = { n = { 1, 2, 3 } },"),
+    ]))  # fmt: skip
+    run = two.finish(two.submit("large", lua))
+    assert run["status"] == "passed", (run["reason"], two.lines(run["id"]))
+    assert two.lines(run["id"], "make") == [
+        "workspace: all of it: has 1.9 MiB, the operator allows 1.0 MiB; "
+        "what goes on from here can do so on this runner alone"
+    ]
+    assert len(set(runners(run).values())) == 1
+    assert two.lines(run["id"], "each.3") == ["made"]
 
 
 def test_two_members_that_keep_a_path_with_different_content_fail_the_group(two):
