@@ -60,7 +60,8 @@ class BlobLink:
     def send(self, content: bytes) -> str:
         """A piece; unless it is small it is not sent if it is there already. Its digest."""
         digest = hashlib.sha256(content).hexdigest()
-        if len(content) <= SENT_UNASKED_BYTES or self.call("POST", "/pieces/missing", {"digests": [digest]})["missing"]:
+        is_small = len(content) <= SENT_UNASKED_BYTES
+        if is_small or self.call("POST", "/pieces/missing", {"digests": [digest]})["missing"]:
             self.call("PUT", f"/pieces/{digest}", packed(content))
         return digest
 
