@@ -38,7 +38,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Reports
+from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Keeps, Reports, Snapshots
 from rivet.engine.secret_ports import Secrets
 
 
@@ -297,6 +297,9 @@ class Runners(Protocol):
         """Online or draining, and not heard of for so long."""
 
     def held_by(self, session: SessionId) -> Sequence[Job]: ...
+    def serving(self, queue: str) -> Sequence[str]:
+        """Names of those that are online and serve the queue."""
+
     def names(self) -> Sequence[str]:
         """Of every runner that may still have a stream."""
 
@@ -370,6 +373,10 @@ class Tx(Protocol):
     def artifacts(self) -> Artifacts: ...
     @property
     def caches(self) -> Caches: ...
+    @property
+    def snapshots(self) -> Snapshots: ...
+    @property
+    def keeps(self) -> Keeps: ...
     @property
     def reports(self) -> Reports: ...
     def now(self) -> datetime:

@@ -58,6 +58,7 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_ARTIFACTS_URL": settings.artifacts_url,
         "RIVET_ARTIFACT_MIB": str(settings.artifact_mib),
         "RIVET_CACHE_MIB": str(settings.cache_mib),
+        "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
     }
 
 

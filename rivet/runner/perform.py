@@ -24,6 +24,7 @@ from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
+from rivet.runner.travel import KeepConflict, keep_files
 from rivet.sandbox.lua import LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ MAX_LOG_BYTES = 1024 * 1024 * 1024
 class Outcome:
     """`status` is None where the attempt is not ours any more and nothing more may be said of it.
 
-    `outputs` are what the stage set; `alone`: it was cancelled, and not with its run.
+    `outputs` are what the stage set, `lines` how many its log has; `alone`: it was cancelled, and not with
+    its run.
     """
 
     status: AttemptStatus | None
@@ -44,6 +46,7 @@ class Outcome:
     error: Mapping[str, Any] | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
+    lines: int = 0
 
 
 def perform(
@@ -63,9 +66,12 @@ def perform(
     """
     attempt = _Attempt(order, stage, number, desk, folder, journal, outputs, left_s)
     with LogWriter(journal, stage.key, number, MAX_LOG_BYTES) as log:
+        for level, text in folder.said():
+            log.say(level, text, stream="rivet")
         outcome = attempt.run(log)
         if outcome.error is not None:
             log.say("error", _with_place(outcome.error), stream="rivet")
+    outcome.lines = log.lines
     if outcome.status is not None:
         journal.record(
             RecordType.ATTEMPT_ENDED,
@@ -156,6 +162,12 @@ class _Attempt:
         failure = keeps.after(passed=error is None)
         if failure is not None:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
+        if error is None and self._stage.keep:
+            try:
+                keep_files(self._order, self._stage, self._desk, calls, calls.go_on)
+            except CallError as failed:
+                reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
+                return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
         return error
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:

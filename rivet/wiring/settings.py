@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     plugins: Listed = Field(
         default=("all",), description="Plug-ins' modules that pipelines may use: names, all, or none."
     )
+    snapshot_mib: int = Field(
+        default=10 * 1024,
+        ge=1,
+        description="The most that a stored workspace, or what a stage keeps, may have.",
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("allow_hosts", "allow_paths", "tools", "queues", "plugins", mode="before")
