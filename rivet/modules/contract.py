@@ -42,6 +42,7 @@ from rivet.modules.fields import (
     declared_fields,
 )
 from rivet.modules.processes import Background, Launch, Process, Ready
+from rivet.modules.web import Web
 from rivet.modules.workspace import Files, Found
 
 __all__ = [
@@ -98,6 +99,8 @@ class StageContext(Protocol):
     def caches(self) -> Caches: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def web(self) -> Web: ...
 
     def say(self, level: str, text: str) -> None:
         """One entry of the log, `debug`, `info`, `warn` or `error`; may have several lines."""

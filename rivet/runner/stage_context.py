@@ -30,6 +30,7 @@ from rivet.runner.stage_background import StageBackground
 from rivet.runner.stage_files import StageFiles
 from rivet.runner.stage_git import run_git
 from rivet.runner.stage_groups import StageGroups
+from rivet.runner.stage_web import StageWeb
 
 GRACE_S = 10.0
 PAUSE_LOOK_S = 0.05
@@ -71,6 +72,9 @@ class StageCalls:
         self.reports = StageReports(self._record, journal.masker.mask_value)
         say = functools.partial(log.say, stream="rivet")
         self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, say, self._go_on)
+        self.web = StageWeb(
+            order.grants.hosts, desk.reach, self.secrets.joined, journal.masker.mask, say, self._go_on
+        )
         self.background = StageBackground(self, log)
         self._groups = StageGroups(log)
 
