@@ -1,6 +1,6 @@
 """The order: what a runner is told when it has claimed a job. It holds no secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from uuid import UUID
@@ -68,6 +68,7 @@ class Start:
 class Order:
     """`secrets` are the names that may be asked for; None: whatever the pipeline was granted.
 
+    `output_lists` are what copies of a matrix set, by name and in the order of the copies.
     `hands_on`: later jobs of the run may start from the workspace that this one leaves.
     """
 
@@ -94,6 +95,7 @@ class Order:
     secrets: tuple[str, ...] | None = None
     start: Start | None = None
     hands_on: bool = False
+    output_lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)

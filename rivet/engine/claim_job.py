@@ -111,6 +111,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         ticket=tickets.issue(job.id, job.epoch, session, expires),
         secrets=run.plan.secrets,
         start=_start(source, job, jobs),
+        output_lists=tx.stages.output_lists(run.id),
         hands_on=any(each.starts_from == job.id for each in jobs),
     )
 

@@ -37,6 +37,7 @@ class Readable:
         self.env = variables(order, stage)
         self.inputs = order.inputs
         self.outputs = dict(outputs)
+        self.output_lists = order.output_lists
         self.facts = order.facts
         self.values: dict[str, Any] = {}
 

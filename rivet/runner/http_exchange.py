@@ -245,7 +245,7 @@ def _untrusted(error: ssl.SSLError) -> str:
 def _reason(error: Exception) -> str:
     match error:
         case urllib3.exceptions.NewConnectionError():
-            return str(error).rpartition(": ")[2]
+            return str(getattr(error.__cause__, "strerror", None) or "no connection could be made")
         case TimeoutError() | ReadTimeoutError() | urllib3.exceptions.ConnectTimeoutError():
             return "it is silent for too long"
         case http.client.LineTooLong():
