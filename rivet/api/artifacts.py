@@ -153,7 +153,9 @@ def _answer(project: ProjectId, blob: Manifest, blobs: BlobStore) -> Response:
             refused.headers["Content-Range"] = f"bytes */{blob.size}"
             return refused
         first, last, status = span[0], span[1] - 1, 206
-    body: Iterable[bytes] = () if request.method == "HEAD" else _begun(_bytes(project, blob, first, last, blobs))
+    body: Iterable[bytes] = ()
+    if request.method != "HEAD":
+        body = _begun(_bytes(project, blob, first, last, blobs))
     answer = Response(body, status, mimetype="application/octet-stream")
     answer.headers["Content-Length"] = str(last + 1 - first)
     answer.headers["Accept-Ranges"] = "bytes"

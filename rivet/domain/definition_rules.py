@@ -72,7 +72,7 @@ def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, l
         stages_from_function=from_function,
         secrets=_secrets(fields),
         last=last,
-        concurrency=read_concurrency(fields),
+        concurrency=read_concurrency(fields, resolved=resolved),
     )
     if any(finding.severity == "error" for finding in findings):
         return None, findings

@@ -39,6 +39,7 @@ class ControlEvent(StrEnum):
     JOB_LOST = "job_lost"
     CANCEL_ASKED = "cancel_asked"
     SECRET_USED = "secret_used"  # noqa: S105 - {job, epoch, stage, name}: its value went to the runner
+    MATRIX_EXPANDED = "matrix_expanded"
     APPROVAL_ASKED = "approval_asked"
     APPROVED = "approved"
     REJECTED = "rejected"

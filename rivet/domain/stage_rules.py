@@ -74,13 +74,14 @@ def read_queue(fields: Fields) -> str | None:
     return queue
 
 
-def read_concurrency(pipeline: Fields) -> Concurrency | None:
+def read_concurrency(pipeline: Fields, *, resolved: bool) -> Concurrency | None:
+    """`resolved`: a function at `group` has been called, so that there must be a text now."""
     fields = pipeline.within("concurrency", "concurrency")
     if fields is None:
         return None
     fields.refuse_unknown(("group", "limit", "cancel_running"))
     group = fields.table.get("group")
-    if isinstance(group, Function):
+    if isinstance(group, Function) and not resolved:
         group = None
     elif fields.text("group", most=200, required=True) is None:
         return None

@@ -61,7 +61,10 @@ def _open(job: Job, jobs: Mapping[JobId, Job], tx: Tx) -> bool:
     if first is None:
         _end(job, JobStatus.PASSED, None, tx)
         return True
-    if first.spec.is_open or first.status is StageStatus.WAITING:
+    if first.spec.is_open:
+        tx.tell_reached(job.run_id)
+        return False
+    if first.status is StageStatus.WAITING:
         return False
     if first.spec.approval is not None and first.approved_by is None:
         tx.stages.move(first, StageStatus.WAITING, reason=Reason.APPROVAL)

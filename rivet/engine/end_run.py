@@ -43,6 +43,8 @@ def end_run(run_id: RunId, tx: Tx, *, cancelled_by: str | None = None) -> None:
     if tx.runs.move(run, status, reason=reason, cancelled_by=cancelled_by or run.cancelled_by):
         ended = {"status": status, "reason": reason, "lines": run.lines}
         tx.records.append(run_id, [(ControlEvent.RUN_ENDED, ended)])
+        if run.turn is not None:
+            tx.tell_turn(run.project_id, run.turn)
 
 
 def _reason_of(status: RunStatus, jobs: Sequence[Job]) -> Reason | None:

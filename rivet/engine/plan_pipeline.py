@@ -183,5 +183,7 @@ def recorded(definition: Definition, digest: str) -> Plan:
         timeout_s=definition.timeout_s,
         on_lost=definition.on_lost,
         digest=digest,
+        turns=definition.concurrency.limit if definition.concurrency is not None else 1,
+        cancel_running=definition.concurrency is not None and definition.concurrency.cancel_running,
         secrets=definition.secrets,
     )

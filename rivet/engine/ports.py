@@ -14,6 +14,7 @@ from uuid import UUID
 from rivet.domain.ids import (
     Epoch,
     JobId,
+    Path,
     PipelineId,
     ProjectId,
     RunId,
@@ -124,6 +125,11 @@ class Committed:
     queued: list[Queued] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
+    turns: list[tuple[ProjectId, str]] = field(default_factory=list)
+    reached: list[RunId] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        return not (self.queued or self.entries or self.cancelled or self.turns or self.reached)
 
 
 class Pipelines(Protocol):
@@ -157,6 +163,20 @@ class Runs(Protocol):
         """From `run.status`; sets `started_at` at the first `running` and `ended_at` at an end."""
 
     def add_lines(self, run: RunId, lines: int) -> None: ...
+    def lock_turn(self, project: ProjectId, turn: str) -> None:
+        """Be the only one who decides whose turn it is in this group, until the transaction ends."""
+
+    def of_turn(self, project: ProjectId, turn: str) -> Sequence[Run]:
+        """Runs of the group that have not ended, in the order in which they were started."""
+
+    def admit(self, run: Run) -> bool:
+        """Its turn has come: it waits for nobody any more. False where it has ended meanwhile."""
+
+    def turns(self) -> Sequence[tuple[ProjectId, str]]:
+        """Groups in which runs wait."""
+
+    def with_open_matrix(self, limit: int) -> Sequence[RunId]:
+        """Runs in which a matrix is not expanded yet."""
 
 
 class Jobs(Protocol):
@@ -174,6 +194,9 @@ class Jobs(Protocol):
 
     def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
         """Those of `jobs` whose run has ended, or is not there any more."""
+
+    def add_waits(self, run: RunId, job: JobId, more: Sequence[JobId]) -> None:
+        """Who waits for `job` waits for these as well."""
 
     def is_at_work(self, job: JobId) -> bool:
         """Is it queued or running by now?"""
@@ -213,6 +236,12 @@ class Stages(Protocol):
 
     def ask_cancel(self, stage: Stage, actor: str) -> bool:
         """Note who asked for the end of this stage; False where it has ended or was asked for before."""
+
+    def make_room(self, run: RunId, ordinal: int, count: int) -> None:
+        """Move the stages behind that place on by so many."""
+
+    def become(self, stage: Stage, copy: Stage) -> None:
+        """Give a stage that has not begun the key, name and spec of its first copy."""
 
     def note_approval(self, stage: Stage, actor: str) -> None: ...
     def expired(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
@@ -349,6 +378,12 @@ class Tx(Protocol):
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 
+    def tell_reached(self, run: RunId) -> None:
+        """After the commit, let the matrices be expanded that the run has reached."""
+
+    def tell_turn(self, project: ProjectId, turn: str) -> None:
+        """After the commit, let whose turn it is now begin."""
+
     def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
         """After the commit, let the job's supervisor know at once: of all of the job, or of one stage."""
 
@@ -356,6 +391,23 @@ class Tx(Protocol):
 class Store(Protocol):
     def begin(self) -> AbstractContextManager[Tx]:
         """One transaction: commits at the end, rolls back on an exception. Raises Unavailable."""
+
+
+class CannotEvaluate(Exception):
+    """A function of a pipeline's failed, or could not be asked; the message says why, with its line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A function at a `path` of the evaluated table, and the recorded values that it may read."""
+
+    source: str
+    path: Path
+    inputs: Mapping[str, Any]
+    run: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    env: Mapping[str, str]
+    output_lists: Mapping[str, Sequence[Any]]
 
 
 class Ids(Protocol):
@@ -377,3 +429,6 @@ class Evaluator(Protocol):
         run: Mapping[str, Any] | None = None,
     ) -> Checked:
         """Evaluate in a Lua child; with `inputs`, a function for `stages` is called with them."""
+
+    def ask(self, asked: Asked) -> Any:
+        """What the function gives. Raises CannotEvaluate, Unavailable."""

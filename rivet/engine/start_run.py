@@ -10,8 +10,10 @@ from rivet.domain.inputs import check_inputs
 from rivet.domain.pipeline import Checked, Definition, plain_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.run import Run
-from rivet.domain.states import RunStatus
+from rivet.domain.states import Reason, RunStatus
+from rivet.engine.admit_runs import admit_runs
 from rivet.engine.advance_run import advance_run
+from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.plan_pipeline import plan_pipeline, recorded
 from rivet.engine.ports import Evaluator, Ids, Pipeline, Store, Tx, Version
 from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_other_name
@@ -32,7 +34,9 @@ class StartRequest:
 
 
 def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
-    """Accept a run and queue its first job, all in one transaction; nothing is left of one that is refused.
+    """Accept a run and queue its first jobs, all in one transaction; nothing is left of one that is refused.
+
+    One with a `concurrency` group is queued when its turn has come.
 
     Raises NotFound, InvalidPipeline, InvalidInput, Conflict.
     """
@@ -61,20 +65,26 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             version_id=version.id,
             number=number,
             status=RunStatus.QUEUED,
-            reason=None,
+            reason=Reason.CONCURRENCY if definition.concurrency is not None else None,
             inputs=inputs,
             facts=facts | {"number": number},
             plan=recorded(definition, checked.digest),
             actor=request.actor,
             trigger=request.trigger,
             created_at=tx.now(),
+            turn=definition.concurrency.group if definition.concurrency is not None else None,
         )
         tx.runs.add(run)
         for job in planned.jobs:
             tx.jobs.add(job)
         tx.stages.add(planned.stages)
         tx.records.append(run_id, [(ControlEvent.RUN_CREATED, {"number": number, "actor": request.actor})])
-        advance_run(run_id, tx)
+        if run.turn is None:
+            advance_run(run_id, tx)
+    if run.turn is not None:
+        admit_runs(run.project_id, run.turn, store=store)
+    if any(stage.spec.is_open for stage in planned.stages):
+        expand_matrices(run_id, store=store, evaluator=evaluator, ids=ids)
     return run_id
 
 
@@ -109,13 +119,14 @@ def _resolved(
     facts: Mapping[str, Any],
     evaluator: Evaluator,
 ) -> tuple[Checked, Definition]:
-    """With `stages` called, where they are a function. The run's number is not known to it yet."""
-    if not definition.stages_from_function:
+    """With the functions called that a run begins with. The run's number is not known to them yet."""
+    turn = definition.concurrency
+    if not definition.stages_from_function and (turn is None or turn.group is not None):
         return checked, definition
     again = evaluator.check(source, inputs=inputs, run=facts)
     if again.definition is None:
         raise invalid(again)
-    return again, replace(again.definition, stages_from_function=True)
+    return again, replace(again.definition, stages_from_function=definition.stages_from_function)
 
 
 def _version(

@@ -1,7 +1,7 @@
 """Ask a stage's `when` whether the stage is to run."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rivet.domain.order import Order, OrderedStage
@@ -20,6 +20,7 @@ READABLE = {
     "output": ("get", "require", "has", "all", "list"),
 }
 MOST_SHOWN = 50
+MAY_READ = "a function of the definition may read env, input, output and run alone"
 
 
 class CannotAsk(Exception):
@@ -31,19 +32,24 @@ class CannotAsk(Exception):
 
 
 class Readable:
-    """All that a condition sees of its stage; `values` are what it read, by how it asked."""
+    """All that a function of the definition sees; `values` are what it read, by how it asked."""
 
-    def __init__(self, order: Order, stage: OrderedStage, outputs: Mapping[str, Any]) -> None:
-        self.env = variables(order, stage)
-        self.inputs = order.inputs
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        output_lists: Mapping[str, Sequence[Any]],
+    ) -> None:
+        self.env, self.inputs, self.facts = env, inputs, facts
         self.outputs = dict(outputs)
-        self.output_lists = order.output_lists
-        self.facts = order.facts
+        self.output_lists = output_lists
         self.values: dict[str, Any] = {}
 
     def call(self, module: str, function: str, args: list[Any]) -> Any:
         if function not in READABLE.get(module, ()):
-            raise Refused(f"{module}.{function}: `when` may read env, input, output and run alone")
+            raise Refused(f"{module}.{function}: {MAY_READ}")
         try:
             value = registry.call(module, function, args, self)  # type: ignore[arg-type]
         except CallError as error:
@@ -58,7 +64,7 @@ def ask_when(
     order: Order, stage: OrderedStage, desk: Desk, outputs: Mapping[str, Any]
 ) -> tuple[bool, Mapping[str, Any]]:
     """Whether it is to run, and what the condition read. Raises CannotAsk."""
-    readable = Readable(order, stage, outputs)
+    readable = Readable(variables(order, stage), order.inputs, outputs, order.facts, order.output_lists)
     try:
         script = open_stage(order, stage, stage.next_attempt, desk, seconds=SECONDS)
     except OtherDefinition as other:

@@ -293,6 +293,16 @@ local function evaluate()
     end
     rawset(definition, "stages", stages)
   end
+  local turn = opening.resolve and type(definition) == "table" and rawget(definition, "concurrency")
+  if type(turn) == "table" and type(rawget(turn, "group")) == "function" then
+    phase = "resolving"
+    local group
+    ok, group = supervise(rawget(turn, "group"))
+    if not ok then
+      return false, group
+    end
+    rawset(turn, "group", group)
+  end
   return true, definition
 end
 

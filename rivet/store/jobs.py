@@ -84,6 +84,10 @@ _OF_GOING_RUNS = (
     .join(RUN, RUN.c.id == JOB.c.run_id)
     .where(JOB.c.id == func.any(bindparam("jobs", type_=ARRAY(Uuid))), RUN.c.ended_at.is_(None))
 )
+_ADD_WAITS = text(
+    "UPDATE job SET waits_for = waits_for || CAST(:more AS uuid[]) "
+    "WHERE run_id = :run AND :job = ANY (waits_for)"
+)
 _ASK_CANCEL = (
     update(JOB)
     .where(JOB.c.id == bindparam("job"), ~JOB.c.is_cancelled, JOB.c.ended_at.is_(None))
@@ -168,6 +172,9 @@ class PostgresJobs:
     def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
         going = set(self._connection.execute(_OF_GOING_RUNS, {"jobs": list(jobs)}).scalars())
         return [job for job in jobs if job not in going]
+
+    def add_waits(self, run: RunId, job: JobId, more: Sequence[JobId]) -> None:
+        self._connection.execute(_ADD_WAITS, {"run": run, "job": job, "more": list(more)})
 
     def is_at_work(self, job: JobId) -> bool:
         found = self.get(job)

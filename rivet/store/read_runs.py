@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"([a-z0-9][a-z0-9-]{0,99})#([1-9][0-9]{0,9})")
 _RUNS = """
     SELECT run.id, run.number, project.slug AS project, pipeline.slug AS pipeline, version.number AS version,
            run.status, run.reason, run.trigger, run.actor, run.plan, run.inputs, run.cancelled_by,
-           run.created_at, run.started_at, run.ended_at, run_clock.lines
+           run.waiting_since, run.created_at, run.started_at, run.ended_at, run_clock.lines
     FROM run
     JOIN project ON project.id = run.project_id
     JOIN pipeline ON pipeline.id = run.pipeline_id
@@ -186,7 +186,7 @@ def _run(
         "version": row.version,
         "status": row.status,
         "reason": row.reason if waiting is None or row.reason else _why(waiting),
-        "waiting_since": _time(waiting.queued_at) if waiting else None,
+        "waiting_since": _waiting_since(row, waiting),
         "trigger": row.trigger,
         "actor": row.actor,
         "cancelled_by": row.cancelled_by,
@@ -201,6 +201,12 @@ def _run(
         "lines": row.lines,
         "stages": _stages(jobs, stages, attempts),
     }
+
+
+def _waiting_since(row: Any, waiting: Any) -> str | None:
+    if row.reason == Reason.CONCURRENCY.value and row.ended_at is None:
+        return _time(row.created_at)
+    return _time(waiting.queued_at) if waiting else _time(row.waiting_since)
 
 
 def _stages(

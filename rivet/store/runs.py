@@ -1,10 +1,10 @@
 """Runs and their clocks. The clock's row is narrow and hot; its lock is the run's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, text, update
 
 from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
 from rivet.domain.run import Plan, Run
@@ -17,7 +17,7 @@ MOST_LINES = 2**31
 
 _ADD = insert(RUN)
 _ADD_CLOCK = insert(RUN_CLOCK)
-_GET = (
+_ALL = (
     select(
         *RUN.c,
         PROJECT.c.slug.label("project"),
@@ -27,8 +27,8 @@ _GET = (
     .join_from(RUN, PROJECT, PROJECT.c.id == RUN.c.project_id)
     .join(PIPELINE, PIPELINE.c.id == RUN.c.pipeline_id)
     .join(RUN_CLOCK, RUN_CLOCK.c.run_id == RUN.c.id)
-    .where(RUN.c.id == bindparam("run"))
 )
+_GET = _ALL.where(RUN.c.id == bindparam("run"))
 _LOCK = select(RUN_CLOCK.c.run_id).where(RUN_CLOCK.c.run_id == bindparam("run")).with_for_update()
 _TO: BindParameter[str] = bindparam("to", type_=Text)
 _MOVE = (
@@ -49,6 +49,20 @@ _MOVE = (
         waited_s=RUN.c.waited_s
         + func.coalesce(func.date_part("epoch", func.now() - RUN.c.waiting_since), 0.0),
     )
+)
+_LOCK_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:group, 0))")
+_OF_TURN = _ALL.where(
+    RUN.c.project_id == bindparam("of_project"), RUN.c.turn == bindparam("of_turn"), RUN.c.ended_at.is_(None)
+).order_by(RUN.c.id)
+_WAITS = (RUN.c.status == RunStatus.QUEUED.value, RUN.c.reason == Reason.CONCURRENCY.value)
+_ADMIT = update(RUN).where(RUN.c.id == bindparam("run"), *_WAITS).values(reason=None)
+_TURNS = select(RUN.c.project_id, RUN.c.turn).where(*_WAITS, RUN.c.turn.is_not(None)).distinct()
+_OPEN = text(
+    """
+    SELECT DISTINCT run.id FROM run JOIN stage ON stage.run_id = run.id
+    WHERE run.ended_at IS NULL AND stage.status = 'pending' AND (stage.spec ->> 'is_open')::boolean
+    ORDER BY run.id LIMIT :most
+    """
 )
 _ADD_LINES = (
     update(RUN_CLOCK)
@@ -101,6 +115,22 @@ class PostgresRuns:
             {"run": run.id, "origin": run.status.value, "to": to.value, "why": reason, "by": cancelled_by},
         )
         return moved.rowcount == 1
+
+    def lock_turn(self, project: ProjectId, turn: str) -> None:
+        self._connection.execute(_LOCK_TURN, {"group": f"{project}:{turn}"})
+
+    def of_turn(self, project: ProjectId, turn: str) -> Sequence[Run]:
+        rows = self._connection.execute(_OF_TURN, {"of_project": project, "of_turn": turn})
+        return [run_of(row) for row in rows]
+
+    def admit(self, run: Run) -> bool:
+        return self._connection.execute(_ADMIT, {"run": run.id}).rowcount == 1
+
+    def turns(self) -> Sequence[tuple[ProjectId, str]]:
+        return [(ProjectId(row.project_id), row.turn) for row in self._connection.execute(_TURNS)]
+
+    def with_open_matrix(self, limit: int) -> Sequence[RunId]:
+        return [RunId(run) for run in self._connection.execute(_OPEN, {"most": limit}).scalars()]
 
     def add_lines(self, run: RunId, lines: int) -> None:
         self._connection.execute(_ADD_LINES, {"run": run, "more": min(max(lines, 0), MOST_LINES)})

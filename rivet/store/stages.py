@@ -53,6 +53,12 @@ _ASK_CANCEL = (
     )
     .values(cancelled_by=bindparam("by"))
 )
+_MAKE_ROOM = (
+    update(STAGE)
+    .where(STAGE.c.run_id == bindparam("run"), STAGE.c.ordinal > bindparam("place"))
+    .values(ordinal=STAGE.c.ordinal + bindparam("count"))
+)
+_BECOME = update(STAGE).where(STAGE.c.id == bindparam("stage"), STAGE.c.status == StageStatus.PENDING.value)
 _NOTE_APPROVAL = update(STAGE).where(STAGE.c.id == bindparam("stage")).values(approved_by=bindparam("by"))
 _EXPIRED = text(
     """
@@ -188,6 +194,13 @@ class PostgresStages:
             _ASK_CANCEL, {"stage": stage.id, "origin": stage.status.value, "by": storable(actor)}
         )
         return asked.rowcount == 1
+
+    def make_room(self, run: RunId, ordinal: int, count: int) -> None:
+        self._connection.execute(_MAKE_ROOM, {"run": run, "place": ordinal, "count": count})
+
+    def become(self, stage: Stage, copy: Stage) -> None:
+        told = {"key": copy.key, "name": storable(copy.name), "spec": copy.spec.as_dict()}
+        self._connection.execute(_BECOME.values(told), {"stage": stage.id})
 
     def note_approval(self, stage: Stage, actor: str) -> None:
         self._connection.execute(_NOTE_APPROVAL, {"stage": stage.id, "by": storable(actor)})

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 
-from rivet.domain.ids import JobId, StageKey
+from rivet.domain.ids import JobId, ProjectId, RunId, StageKey
 from rivet.engine.ports import Committed, Tx
 from rivet.store.artifacts import PostgresArtifacts
 from rivet.store.blobs import PostgresBlobs
@@ -52,7 +52,7 @@ class PostgresStore:
         committed = Committed()
         with told_as_unavailable(), self.engine.begin() as connection:
             yield Transaction(connection, committed)
-        if self.on_commit and (committed.queued or committed.entries or committed.cancelled):
+        if self.on_commit and not committed.is_empty():
             try:
                 self.on_commit(committed)
             except Exception:  # noqa: BLE001 - the commit stands whatever the telling of it does
@@ -90,6 +90,12 @@ class Transaction:
         if self._now is None:
             self._now = self._connection.execute(_NOW).scalar_one()
         return self._now
+
+    def tell_reached(self, run: RunId) -> None:
+        self._committed.reached.append(run)
+
+    def tell_turn(self, project: ProjectId, turn: str) -> None:
+        self._committed.turns.append((project, turn))
 
     def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
         self._committed.cancelled.append((job, stage))

@@ -10,8 +10,10 @@ from uuid import uuid4
 
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import BadRecord, Unavailable
-from rivet.domain.ids import Epoch, JobId
+from rivet.domain.ids import Epoch, JobId, RunId
 from rivet.domain.record import Record, stand_in, unpack, unreadable
+from rivet.engine.admit_runs import admit_runs
+from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
 from rivet.engine.ports import Store
@@ -22,7 +24,10 @@ from rivet.engine.watch_leases import watch_leases
 from rivet.engine.watch_times import watch_times
 from rivet.journal.stream import Batch, StreamReader
 from rivet.journal.tail import TailPublisher
+from rivet.sandbox.lua import Zygote
 from rivet.store.unit import PostgresStore
+from rivet.wiring.evaluator import LuaEvaluator
+from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
 from rivet.wiring.settings import Settings
 
@@ -43,7 +48,9 @@ class Control:
         self._dispatch = Dispatch(settings.broker_url)
         outlet = Outlet(self._dispatch, TailPublisher(settings.broker_url))
         self.store: Store = PostgresStore(settings.database_url, outlet)
-        outlet.store = self.store
+        outlet.store, outlet.expand = self.store, self._expand
+        self._evaluator = LuaEvaluator(Zygote())
+        self._ids = Uuid7()
         self._me = uuid4()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -62,6 +69,18 @@ class Control:
 
     def settle(self, job: JobId, epoch: Epoch) -> None:
         settle_job(job, epoch, store=self.store)
+
+    def _expand(self, run: RunId) -> None:
+        expand_matrices(run, store=self.store, evaluator=self._evaluator, ids=self._ids)
+
+    def _open_up(self) -> None:
+        """What a commit should have led to, and something kept from it: matrices reached, turns that came."""
+        with self.store.begin() as tx:
+            runs, turns = tx.runs.with_open_matrix(100), tx.runs.turns()
+        for run in runs:
+            self._expand(run)
+        for project, turn in turns:
+            admit_runs(project, turn, store=self.store)
 
     def _for_ever(self, name: str, work: Callable[[], None]) -> None:
         """Do `work` while this process holds the lease of that name; an outage is waited out."""
@@ -117,7 +136,7 @@ class Control:
             _log.warning("%d records of %s were not wanted and are dropped", ingested.dropped, batch.runner)
         reader.done(batch, ingested.expected)
         for job, epoch in ingested.done:
-            settle_job(job, epoch, store=self.store)
+            self.settle(job, epoch)
 
     def _one_by_one(self, runner: str, records: Sequence[Record]) -> Ingested:
         """Each in a transaction of its own; what cannot be taken even so is stood in for, and said."""
@@ -141,10 +160,11 @@ class Control:
             tx.parts.beat(f"control-{socket.gethostname()}-{os.getpid()}", self._settings.lease_seconds)
             missed = tx.jobs.settleable(100)
         for job, epoch in missed:
-            settle_job(job, epoch, store=self.store)
+            self.settle(job, epoch)
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
         watch_approvals(store=self.store)
+        self._open_up()
         watch_times(self._settings.lease_seconds, store=self.store)
         let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
         self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))

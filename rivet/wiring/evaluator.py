@@ -6,8 +6,13 @@ from typing import Any
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.pipeline import Checked
+from rivet.engine.ports import Asked, CannotEvaluate
+from rivet.modules import registry
+from rivet.modules.run import VALUES
+from rivet.runner.ask_when import Readable
+from rivet.runner.open_stage import FILE
 from rivet.sandbox.definition import check
-from rivet.sandbox.lua import LuaLimits, NoChild, Zygote
+from rivet.sandbox.lua import LuaError, LuaLimits, NoChild, Zygote, open_script
 
 AT_ONCE = 8
 WAIT_S = 20.0
@@ -39,3 +44,29 @@ class LuaEvaluator:
             raise Unavailable(f"no Lua process can be had: {error}") from error
         finally:
             self._free.release()
+
+    def ask(self, asked: Asked) -> Any:
+        """Raises CannotEvaluate, and Unavailable if no child can be had within 20 s."""
+        if not self._free.acquire(timeout=WAIT_S):
+            raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
+        try:
+            return self._asked(asked)
+        except NoChild as error:
+            raise Unavailable(f"no Lua process can be had: {error}") from error
+        finally:
+            self._free.release()
+
+    def _asked(self, asked: Asked) -> Any:
+        run = {name: asked.run.get(name) for name in VALUES}
+        readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run, asked.output_lists)
+        script = open_script(
+            self._zygote, asked.source, FILE, LIMITS, modules=registry.bindings(),
+            values={"run": run, "input": asked.inputs, "matrix": {}}, resolve=True,
+        )  # fmt: skip
+        if isinstance(script, LuaError):
+            raise CannotEvaluate(script.told())
+        with script:
+            given = script.ask(asked.path, readable.call)
+        if isinstance(given, LuaError):
+            raise CannotEvaluate(given.told())
+        return given.value

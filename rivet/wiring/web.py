@@ -1,5 +1,6 @@
 """The API process's composition root: which adapter each verb and each page gets."""
 
+import functools
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ import redis
 from rivet.blobs.stored import StoredBlobs, open_blobs
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import InvalidInput, RivetError, Unavailable
+from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.ports import Evaluator, Ids
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, SecretVault, TicketSigner
@@ -117,6 +119,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         tail=LiveTail(settings.broker_url),
         streams=threading.BoundedSemaphore(max(1, threads * 3 // 4)),
     )
+    outlet.expand = functools.partial(expand_matrices, store=store, evaluator=web.evaluator, ids=web.ids)
     threading.Thread(target=_beat, args=(web,), name="api-beat", daemon=True).start()
     return web
 

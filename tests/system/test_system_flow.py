@@ -1,5 +1,7 @@
 """Control flow through the real system: conditions, retries, groups, needs, `finally`, approvals."""
 
+import itertools
+
 
 def pipeline(name: str, stages: str, more: str = "") -> str:
     return f'pipeline = {{ name = "{name}", {more} stages = {{ {stages} }} }}'
@@ -109,6 +111,31 @@ def test_stages_with_needs_begin_as_soon_as_those_have_passed(system):
     at = {each["key"]: each["attempts"][0] for each in run["stages"]}
     assert at["last"]["ended_at"] < at["slow"]["ended_at"] < at["all"]["started_at"]
     assert system.lines(run["id"], "last") == ["from quick"]
+
+
+def test_a_matrix_may_be_a_function_of_what_earlier_stages_found(system):
+    lua = pipeline("Finds", ", ".join([
+        stage("find", 'output.set("found", { "x", "y" })'),
+        stage("each", "log.info(matrix.name)", """matrix = function()
+            local rows = {}
+            for _, name in ipairs(output.require("found")) do rows[#rows + 1] = { name = name } end
+            return rows
+        end,"""),
+        stage("after", 'log.info("after")'),
+    ]))  # fmt: skip
+    run = system.finish(system.submit("finds", lua))
+    assert (run["status"], list(states(run))) == ("passed", ["find", "each.1", "each.2", "after"])
+    assert [system.lines(run["id"], f"each.{n}") for n in (1, 2)] == [["x"], ["y"]]
+
+
+def test_runs_of_one_group_never_overlap(system):
+    lua = pipeline("Turns", stage("a", "log.info('at work') " + sh("sleep 0.2")),
+                   'concurrency = { group = function() return "deploy " .. run.pipeline end },')
+    ids = system.submit_at_once("turns", lua, 5)
+    runs = [system.finish(run_id) for run_id in ids]
+    assert {run["status"] for run in runs} == {"passed"}
+    spans = sorted((run["started_at"], run["ended_at"]) for run in runs)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans)), spans
 
 
 def test_a_person_is_asked_and_answers(system):

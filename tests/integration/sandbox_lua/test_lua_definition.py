@@ -44,7 +44,9 @@ def test_the_first_example_is_a_definition(zygote):
     checked = check(zygote, GOOD)
     assert not checked.places
     assert checked.definition.slug == "example-pipeline"
-    assert [(stage.key, stage.index) for stage in checked.definition.stages] == [("checkout", 1), ("test", 2)]
+    assert [(stage.key, stage.path) for stage in checked.definition.stages] == [
+        ("checkout", ("stages", 1)), ("test", ("stages", 2))
+    ]  # fmt: skip
     assert checked.digest == check(zygote, GOOD).digest
     assert checked.digest != check(zygote, GOOD.replace("checkout", "check")).digest
 

@@ -90,7 +90,7 @@ def a_run(store: PostgresStore) -> Callable[..., Planned]:
             tx.jobs.add(job)
             stages = [
                 Stage(
-                    StageId(uuid.uuid4()), run.id, job.id, StageKey(key), key.title(), place, place,
+                    StageId(uuid.uuid4()), run.id, job.id, StageKey(key), key.title(), place,
                     StageStatus.PENDING, None,
                 )
                 for place, key in enumerate(keys or ("build",), 1)

@@ -100,7 +100,7 @@ def test_a_move_that_no_table_has_is_refused(store, a_run):
     planned = a_run()
     with store.begin() as tx:
         with pytest.raises(IllegalMove):
-            tx.jobs.move(planned.job, JobStatus.PASSED)
+            tx.jobs.move(planned.job, JobStatus.RUNNING)
         with pytest.raises(IllegalMove):
             tx.runs.move(planned.run, RunStatus.PASSED)
 

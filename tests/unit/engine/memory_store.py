@@ -50,6 +50,8 @@ class World:
     outbox: dict[tuple[JobId, Epoch], tuple[str, str | None]] = field(default_factory=dict)
     records: dict[RunId, list[Any]] = field(default_factory=dict)
     cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
+    turns: list[tuple[ProjectId, str]] = field(default_factory=list)
+    reached: list[RunId] = field(default_factory=list)
     api_unbroken: bool = True
     secrets: dict[tuple[ProjectId, str], Secret] = field(default_factory=dict)
 
@@ -105,6 +107,12 @@ class _Tx:
 
     def now(self) -> datetime:
         return self._world.now
+
+    def tell_turn(self, project: ProjectId, turn: str) -> None:
+        self._world.turns.append((project, turn))
+
+    def tell_reached(self, run: RunId) -> None:
+        self._world.reached.append(run)
 
     def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
         self._world.cancelled.append((job, stage))
@@ -179,6 +187,17 @@ class _Runs(_Of):
         )
         return True
 
+    def lock_turn(self, project: ProjectId, turn: str) -> None:
+        """There is nobody else."""
+
+    def of_turn(self, project: ProjectId, turn: str) -> Sequence[Run]:
+        return [run for run in self.w.runs.values() if run.turn == turn and not run.is_finished]
+
+    def admit(self, run: Run) -> bool:
+        now = self.w.runs[run.id]
+        self.w.runs[run.id] = replace(now, reason=None)
+        return now.status is RunStatus.QUEUED
+
     def add_lines(self, run: RunId, lines: int) -> None:
         self.w.runs[run] = replace(self.w.runs[run], lines=self.w.runs[run].lines + lines)
 
@@ -200,6 +219,11 @@ class _Jobs(_Of):
 
     def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
         return [job for job in jobs if self.w.runs[self.w.jobs[job].run_id].is_finished]
+
+    def add_waits(self, run: RunId, job: JobId, more: Sequence[JobId]) -> None:
+        for each in self.of_run(run):
+            if job in each.waits_for:
+                self.w.jobs[each.id] = replace(each, waits_for=(*each.waits_for, *more))
 
     def is_at_work(self, job: JobId) -> bool:
         return self.w.jobs[job].status in (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -319,6 +343,15 @@ class _Stages(_Of):
     def live_attempts(self, job: JobId) -> Sequence[Attempt]:
         return [a for a in self.w.attempts.values()
                 if a.job_id == job and a.status is AttemptStatus.RUNNING]
+
+    def make_room(self, run: RunId, ordinal: int, count: int) -> None:
+        for stage in self.of_run(run):
+            if stage.ordinal > ordinal:
+                self.w.stages[stage.id] = replace(stage, ordinal=stage.ordinal + count)
+
+    def become(self, stage: Stage, copy: Stage) -> None:
+        now = self.w.stages[stage.id]
+        self.w.stages[stage.id] = replace(now, key=copy.key, name=copy.name, spec=copy.spec)
 
     def note_approval(self, stage: Stage, actor: str) -> None:
         self.w.stages[stage.id] = replace(self.w.stages[stage.id], approved_by=actor)

@@ -10,14 +10,17 @@ from rivet.domain.errors import Conflict, Forbidden, InvalidInput, NotFound
 from rivet.domain.ids import JobId, RunId, SessionId
 from rivet.domain.job import Job
 from rivet.domain.order import Order
-from rivet.domain.pipeline import Checked, Definition, Function
+from rivet.domain.pipeline import Definition, Function
 from rivet.domain.record import Record, RecordType
 from rivet.domain.states import JobStatus, RunStatus
+from rivet.engine.admit_runs import admit_runs
 from rivet.engine.answer_approval import approve, reject
 from rivet.engine.cancel_run import cancel_run
 from rivet.engine.claim_job import claim_job
+from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.ingest_records import ingest_records
 from rivet.engine.plan_pipeline import plan_pipeline
+from rivet.engine.ports import CannotEvaluate
 from rivet.engine.register_runner import Registration, register_runner
 from rivet.engine.renew_lease import renew_lease
 from rivet.engine.settle_job import settle_job
@@ -46,6 +49,7 @@ class Flow:
     """A run that goes through its jobs on one runner, as fast as a test says so."""
 
     definition: Definition
+    given: Any = None
     store: MemoryStore = field(default_factory=MemoryStore)
 
     def __post_init__(self) -> None:
@@ -57,7 +61,7 @@ class Flow:
     def start(self) -> RunId:
         return start_run(
             StartRequest("default", "example", {}, "source", None, False, "alice", "cli"),
-            store=self.store, evaluator=KnowingEvaluator(self.definition), ids=Ids(self.store),
+            store=self.store, evaluator=KnowingEvaluator(self.definition, self.given), ids=Ids(self.store),
         )
 
     def job_of(self, key: str) -> Job:
@@ -410,5 +414,82 @@ def test_cancelling_a_run_that_waits_ends_it():
     assert (run.run_status, run.states()["ask"]) == (RunStatus.CANCELLED, "cancelled")
 
 
-def test_the_checked_definition_is_what_the_evaluator_gives():
-    assert isinstance(KnowingEvaluator(defined(stage("a"))).check("x"), Checked)
+def reach(run: Flow, given: Any) -> None:
+    expand_matrices(
+        run.store.run().id, store=run.store, evaluator=KnowingEvaluator(run.definition, given), ids=Ids(run.store)
+    )
+
+
+def test_a_matrix_of_a_function_is_expanded_when_it_is_reached():
+    run = flow(stage("a"), stage("t", matrix=F, exclude=[{"n": 3}]), stage("b"))
+    reach(run, [{"n": 1}])
+    assert run.states() == {"a": "passed", "t": "pending", "b": "pending"} | {"a": "pending"}
+    run.perform("a")
+    assert run.store.world.reached == [run.store.run().id]
+    reach(run, [{"n": 1}, {"n": 2}, {"n": 3}])
+    reach(run, [{"n": 1}, {"n": 2}])
+    assert list(run.states()) == ["a", "t.1", "t.2", "b"]
+    assert run.queued == {"t.1", "t.2"}
+    assert run.claim("t.2").stages[0].row == {"n": 2}
+    run.perform("t.1")
+    assert run.queued == set()
+    run.perform("t.2")
+    run.perform("b")
+    assert run.run_status is RunStatus.PASSED
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "at least one row"),
+        ([{"n": n} for n in range(300)], "at most 256 combinations, and these are 300"),
+        (CannotEvaluate("rivet.lua:3: no"), "it failed: rivet.lua:3: no"),
+        ("text", "a list of at least one row"),
+    ],
+)
+def test_a_matrix_of_a_function_that_gives_no_rows_fails_its_stage(given, told):
+    run = Flow(defined(stage("t", matrix=F), stage("b")), given)
+    run.start()
+    assert (run.run_status, run.states()) == (RunStatus.FAILED, {"t": "failed", "b": "skipped"})
+    attempt, = run.store.world.attempts.values()
+    assert told in attempt.error["message"]
+
+
+def turns(run: Flow) -> list[str]:
+    ordered = sorted(run.store.world.runs.values(), key=lambda each: each.number)
+    return [f"{each.status}/{each.reason}" for each in ordered]
+
+
+def test_runs_of_a_group_take_turns_in_order_and_none_is_dropped():
+    run = flow(stage("a"), concurrency={"group": "deploy"})
+    run.start()
+    run.start()
+    assert turns(run) == ["queued/None", "queued/concurrency", "queued/concurrency"]
+    run.perform("a")
+    admit_runs(*run.store.world.turns[-1], store=run.store)
+    assert turns(run) == ["passed/None", "queued/None", "queued/concurrency"]
+    assert run.queued == {"a"}
+
+
+def test_as_many_go_at_once_as_the_group_says():
+    run = flow(stage("a"), concurrency={"group": "deploy", "limit": 2})
+    run.start()
+    run.start()
+    assert turns(run) == ["queued/None", "queued/None", "queued/concurrency"]
+
+
+def test_a_newer_run_may_end_the_one_that_goes_on():
+    run = flow(stage("a"), concurrency={"group": "deploy", "cancel_running": True})
+    run.start()
+    assert turns(run) == ["cancelled/cancelled_by", "queued/concurrency"]
+    older = min(run.store.world.runs.values(), key=lambda each: each.number)
+    assert older.cancelled_by == "example#2, which takes its turn"
+    admit_runs(*run.store.world.turns[-1], store=run.store)
+    assert turns(run) == ["cancelled/cancelled_by", "queued/None"]
+
+
+def test_a_run_that_waits_for_its_turn_can_be_cancelled():
+    run = flow(stage("a"), concurrency={"group": "deploy"})
+    waiting_one = run.start()
+    cancel_run(waiting_one, "bob", store=run.store)
+    assert turns(run) == ["queued/None", "cancelled/cancelled_by"]
