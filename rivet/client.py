@@ -57,7 +57,7 @@ class _NothingFollows(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One Server-Sent Event: its position in the run, its type (`state`, `log`, `end`) and its JSON."""
+    """One Server-Sent Event: its position in the run, its type (`state`, `log`, `annotation`, `end`) and its JSON."""
 
     id: str
     type: str
