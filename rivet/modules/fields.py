@@ -158,8 +158,8 @@ def _way_out(hints: Mapping[str, Any], value: Any) -> str:
     if takers:
         return f"; of this function's fields {' and '.join(takers)} may be one, or hold one"
     return (
-        "; a secret can be handed on in `env` and `stdin` of process.run, `headers`, `json` and `body` of http, "
-        "and `token` of git.clone"
+        "; a secret can be handed on in `env` and `stdin` of process.run, `headers`, `json` and `body` "
+        "of http, and `token` of git.clone"
     )
 
 
