@@ -1,6 +1,6 @@
 """The order: what a runner is told when it has claimed a job. It holds no secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -95,7 +95,8 @@ class Order:
     """`secrets` are the names that may be asked for; None: whatever the pipeline was granted.
 
     `hands_on`: what later jobs of the run may start from. `brings` is what earlier stages kept for this job,
-    in their order: it is laid over the workspace that the job starts from.
+    in their order: it is laid over the workspace that the job starts from. `output_lists` are what copies of
+    a matrix set, by name and in the order of the copies.
     """
 
     job: JobId
@@ -122,6 +123,7 @@ class Order:
     start: Start | None = None
     hands_on: HandsOn = HandsOn.NOTHING
     brings: tuple[Contents, ...] = ()
+    output_lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)

@@ -116,6 +116,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         start=_start(source, job, jobs, tx),
         hands_on=what_it_hands_on(job, jobs, all_stages, tx),
         brings=what_it_brings(job, source, jobs, all_stages, tx),
+        output_lists=tx.stages.output_lists(run.id),
     )
 
 

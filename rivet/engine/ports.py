@@ -272,6 +272,9 @@ class Stages(Protocol):
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         """By name; a later stage's value stands for an earlier one's."""
 
+    def output_lists(self, run: RunId) -> Mapping[str, Sequence[Any]]:
+        """By name, all values that copies of a matrix set, in the order of the copies."""
+
     def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None: ...
 
 
@@ -411,6 +414,7 @@ class Asked:
     run: Mapping[str, Any]
     outputs: Mapping[str, Any]
     env: Mapping[str, str]
+    output_lists: Mapping[str, Sequence[Any]]
 
 
 class Ids(Protocol):

@@ -12,6 +12,7 @@ from rivet.modules import (
     fs,
     git,
     hash,
+    http,
     input,
     json,
     log,
@@ -25,7 +26,7 @@ from rivet.modules import (
 from rivet.modules.contract import Binding, Call, CallError, StageContext
 
 FILES: tuple[ModuleType, ...] = (
-    log, env, input, output, run, process, git, fs, json, base64, hash, time, secrets,
+    log, env, input, output, run, process, git, fs, http, json, base64, hash, time, secrets,
     artifacts, cache, report,
 )  # fmt: skip
 

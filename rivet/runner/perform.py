@@ -8,18 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rivet.domain.kept_rules import kept_of
+from rivet.domain.kept_rules import Kept, kept_of
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
 from rivet.modules.contract import CallError
+from rivet.runner.ask_cache_key import ask_cache_key
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
-from rivet.runner.open_stage import OtherDefinition, open_stage, value_at
+from rivet.runner.open_stage import FILE, OtherDefinition, open_stage, value_at
 from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
@@ -156,7 +157,11 @@ class _Attempt:
             return script
         self._script = script
         with contextlib.closing(script):
-            keeps = StageKeeps(kept_of(value_at(script.table, self._stage.path)), self._stage.key, calls)
+            kept = kept_of(value_at(script.table, self._stage.path))
+            key = self._cache_key(kept, script, calls)
+            if isinstance(key, LuaError):
+                return key
+            keeps = StageKeeps(kept, key, self._stage.key, calls)
             keeps.before()
             error = script.run(self._stage.path, functools.partial(self._call, calls))
         failure = keeps.after(passed=error is None)
@@ -169,6 +174,18 @@ class _Attempt:
                 reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
                 return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
         return error
+
+    def _cache_key(self, kept: Kept, script: Script, calls: StageCalls) -> str | LuaError:
+        """Evaluated once an attempt, before the script: what is saved has the key that was looked for."""
+        if kept.cache is None:
+            return ""
+        if isinstance(kept.cache.key, str):
+            return kept.cache.key
+        asked = functools.partial(self._call, calls)
+        key = ask_cache_key(script, self._stage.path, kept.cache.key, asked, FILE)
+        if isinstance(key, str):
+            calls.say("info", f'the key of the cache is "{key}"')
+        return key
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:

@@ -64,7 +64,7 @@ class LuaEvaluator:
 
     def _asked(self, asked: Asked) -> Any:
         run = {name: asked.run.get(name) for name in VALUES}
-        readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run)
+        readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run, asked.output_lists)
         script = open_script(
             self._zygote, asked.source, FILE, LIMITS, modules=registry.bindings(),
             values={"run": run, "input": asked.inputs, "matrix": {}}, resolve=True,

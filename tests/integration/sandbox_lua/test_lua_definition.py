@@ -45,8 +45,8 @@ def test_the_first_example_is_a_definition(zygote):
     assert not checked.places
     assert checked.definition.slug == "example-pipeline"
     assert [(stage.key, stage.path) for stage in checked.definition.stages] == [
-        ("checkout", ("stages", 1)), ("test", ("stages", 2)),
-    ]
+        ("checkout", ("stages", 1)), ("test", ("stages", 2))
+    ]  # fmt: skip
     assert checked.digest == check(zygote, GOOD).digest
     assert checked.digest != check(zygote, GOOD.replace("checkout", "check")).digest
 

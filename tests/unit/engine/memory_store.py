@@ -390,6 +390,15 @@ class _Stages(_Of):
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         return {name: value for (of, _, name), value in self.w.outputs.items() if of == run}
 
+    def output_lists(self, run: RunId) -> Mapping[str, Any]:
+        lists: dict[str, list[Any]] = {}
+        copies = [stage for stage in self.of_run(run) if stage.spec.row is not None]
+        for each in sorted(copies, key=lambda stage: stage.ordinal):
+            for (of, key, name), value in self.w.outputs.items():
+                if (of, key) == (run, each.key):
+                    lists.setdefault(name, []).append(value)
+        return lists
+
     def set_output(self, run: RunId, stage: Any, name: str, value: Any) -> None:
         self.w.outputs[run, stage, name] = value
 
