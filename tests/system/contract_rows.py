@@ -104,6 +104,8 @@ _FINALLY = f"{_FLOW}test_finally_comes_last_whatever_happened_and_sees_the_works
 _WHOLE = f"{_HERE}test_the_fields_of_a_pipeline_hold"
 _ALLOWED = f"{_FLOW}test_a_stage_that_never_passes_is_tried_as_often_as_it_says_and_may_be_allowed_to_fail"
 _ENVIRONMENT = f"{_HERE}test_processes_begin_in_the_environment_that_the_page_tells"
+_HTTP = "tests/system/test_system_http.py::test_a_stage_asks_a_server_and_tells_what_it_found"
+_TRAVEL = "tests/system/test_system_travel.py::"
 
 TESTS = {
     "pipeline.name": f"{_RUNS}test_the_seed_pipeline_passes_and_says_so_everywhere",
@@ -130,7 +132,7 @@ TESTS = {
     "stage.exclude": _COPIES,
     "stage.fail_fast": f"{_HERE}test_with_fail_fast_the_others_of_a_group_are_cancelled",
     "stage.max_parallel": f"{_HERE}test_no_more_of_a_group_run_at_once_than_max_parallel_says",
-    "stage.keep": "tests/unit/engine/test_flow.py::test_what_makes_no_sense_is_refused",
+    "stage.keep": f"{_TRAVEL}test_members_of_a_matrix_run_on_both_runners_and_what_they_keep_comes_together",
     "stage.queue": f"{_HERE}test_a_stage_goes_to_the_queue_that_it_names",
     "stage.env": f"{_RUNS}test_outputs_and_inputs_travel",
     "stage.timeout": f"{_RUNS}test_a_stage_ends_at_its_timeout",
@@ -139,6 +141,8 @@ TESTS = {
     "stage.approval": f"{_FLOW}test_a_person_is_asked_and_answers",
     "stage.cache": _KEPT,
     "stage.artifacts": _KEPT,
+    "http.get": _HTTP, "http.post": _HTTP, "http.put": _HTTP, "http.delete": _HTTP, "http.request": _HTTP,
+    "output.list": _HTTP,
     "run.status": _FINALLY,
     "run.failed_stage": _FINALLY,
     "matrix.NAME": _COPIES,

@@ -17,6 +17,8 @@ pipeline = { name = "Asking", permissions = { hosts = { "127.0.0.1" } }, secrets
       assert(answer.headers["content-type"] == "application/json" and #answer.body == 32, #answer.body)
       assert(http.post({ url = "URL/data.json", json = { token = secret } }).status == 501)
       assert(http.get("URL/echo-" .. "missing").status == 404)
+      assert(http.put({ url = "URL/a", body = "x" }).status == 501 and http.delete("URL/a").status == 501)
+      assert(http.request({ method = "HEAD", url = "URL/data.json" }).headers["content-length"] == "32")
       log.info(json.encode(output.list("n")), { none = #output.list("unknown") })
       for _, url in ipairs({ "http://127.0.0.2:1/", "http://example.org/" }) do
         log.info(select(2, pcall(http.get, url)))
