@@ -7,6 +7,7 @@
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make bench    the measurements of benchmarks/
+#   make docs     the modules' part of docs/language.md anew, from their declarations
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
 
@@ -14,7 +15,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos siege latency bench lock clean needs
+.PHONY: help install demo test lint chaos siege latency bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,7 +57,7 @@ demo: install
 	@$(BIN)/rivet demo
 
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	@$(BIN)/ruff check .
@@ -78,6 +79,9 @@ latency: install
 
 bench: install
 	@$(BIN)/python -m benchmarks
+
+docs: install
+	@$(BIN)/python -m rivet.modules.reference docs/language.md
 
 # Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
 lock: needs

@@ -1,5 +1,6 @@
 """All measurements: `make bench`."""
 
-from benchmarks.main_job import main
+from benchmarks import main_job, matrix
 
-main()
+main_job.main()
+matrix.main()

@@ -57,7 +57,10 @@ class _NothingFollows(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One Server-Sent Event: its position in the run, its type (`state`, `log`, `end`) and its JSON."""
+    """One Server-Sent Event: its position in the run, its type and its JSON.
+
+    Types are `state`, `log`, `annotation` and `end`.
+    """
 
     id: str
     type: str

@@ -25,7 +25,9 @@ from rivet.engine.find_cache import find_cache, has_cache
 from rivet.engine.held_job import held_job
 from rivet.engine.keep_artifact import keep_artifact
 from rivet.engine.keep_cache import keep_cache
+from rivet.engine.keep_files import keep_files
 from rivet.engine.keep_piece import keep_piece, missing_pieces
+from rivet.engine.keep_snapshot import keep_snapshot
 
 blobs = APIBlueprint("blobs", __name__, tag="Runner protocol", url_prefix="/runner/jobs/<job>/blobs")
 
@@ -48,6 +50,15 @@ class Uploaded(Asked):
     stage: str = Field(max_length=200)
     attempt: int = Field(ge=1, le=_MOST)
     contents: dict[str, Any]
+
+
+class Left(Asked):
+    contents: dict[str, Any]
+
+
+class Kept(Asked):
+    contents: dict[str, Any]
+    paths: dict[str, str] = Field(description="The digest of each file's content by its path.")
 
 
 class Wanted(Asked):
@@ -79,6 +90,7 @@ def terms(job: str) -> Any:
         piece_bytes=PIECE_BYTES,
         most_artifact_bytes=settings.artifact_mib * _MIB,
         most_cache_bytes=settings.cache_mib * _MIB,
+        most_snapshot_bytes=settings.snapshot_mib * _MIB,
     )
 
 
@@ -171,3 +183,33 @@ def get_cache(job: str, json_data: CacheWanted) -> Any:
     if found is None:
         return jsonify(key=None, contents=None)
     return jsonify(key=found.key, contents=found.contents.as_dict())
+
+
+@blobs.put("/snapshot")
+@blobs.input(Left)
+@blobs.doc(summary="Keep the workspace that the job leaves, whose pieces have been sent", security="bearer")
+def put_snapshot(job: str, json_data: Left) -> Any:
+    web = the_web()
+    keep_snapshot(
+        *_holder(job),
+        Contents.read(json_data.contents),
+        most_bytes=web.settings.snapshot_mib * _MIB,
+        store=web.store,
+    )
+    return "", 204
+
+
+@blobs.put("/kept/<stage>")
+@blobs.input(Kept)
+@blobs.doc(summary="Keep what a stage hands on, unless it conflicts in its group", security="bearer")
+def put_kept(job: str, stage: str, json_data: Kept) -> Any:
+    web = the_web()
+    conflict = keep_files(
+        *_holder(job),
+        StageKey(stage),
+        Contents.read(json_data.contents),
+        json_data.paths,
+        most_bytes=web.settings.snapshot_mib * _MIB,
+        store=web.store,
+    )
+    return jsonify(conflict=None if conflict is None else {"path": conflict.path, "stage": conflict.other})

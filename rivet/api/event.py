@@ -23,6 +23,8 @@ def event_of(entry: Entry) -> Told | None:
         return "log", _log(entry)
     if entry.type == ControlEvent.RUN_ENDED.value:
         return "end", {"lines": entry.data.get("lines", 0)}
+    if entry.type == RecordType.ANNOTATION.value:
+        return "annotation", {"stage": entry.stage, "attempt": entry.attempt, "at": entry.at, **entry.data}
     state = _state(entry)
     return None if state is None else ("state", {**state, "at": entry.at})
 

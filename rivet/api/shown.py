@@ -34,7 +34,7 @@ class StageShown(BaseModel):
     attempts: list[AttemptShown]
 
 
-class RunShown(BaseModel):
+class RunListed(BaseModel):
     id: str
     number: int
     project: str
@@ -58,8 +58,30 @@ class RunShown(BaseModel):
     stages: list[StageShown]
 
 
+class AnnotationShown(BaseModel):
+    stage: str
+    attempt: int
+    level: str
+    message: str
+    file: str | None
+    line: int | None
+
+
+class SummaryShown(BaseModel):
+    stage: str
+    attempt: int
+    markdown: str
+
+
+class RunShown(RunListed):
+    """With what is shown of one run alone: the first 100 annotations, and the last summary of each stage."""
+
+    annotations: list[AnnotationShown]
+    summary: list[SummaryShown]
+
+
 class RunPage(BaseModel):
-    items: list[RunShown]
+    items: list[RunListed]
     next_cursor: str | None
 
 

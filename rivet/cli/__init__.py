@@ -15,6 +15,7 @@ COMMANDS = {
     "down": ("rivet.local.down:down", "Stop what `rivet up` started."),
     "status": ("rivet.local.status:status", "Show what runs on this machine, and its health."),
     "doctor": ("rivet.cli.doctor:doctor", "Say what this machine offers, and how to mend what is missing."),
+    "init": ("rivet.cli.init:init", "Write a starter pipeline, and stubs for the editor."),
     "check": ("rivet.cli.check:check", "Validate pipeline files without a server."),
     "run": ("rivet.cli.run:run", "Start a run and follow its log live."),
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),

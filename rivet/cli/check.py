@@ -20,15 +20,17 @@ def check(files: tuple[str, ...], quiet: bool, as_json: bool) -> int:
 
     Example: rivet check pipeline.lua
     """
+    from rivet.modules.plugins import ALL, plugin_names
     from rivet.sandbox.definition import check as check_source
     from rivet.sandbox.lua import NoChild, Zygote
 
     checked = []
+    plugins = plugin_names([ALL])
     with Zygote() as zygote:
         for file in files:
             source = read_source(file)
             try:
-                found = check_source(zygote, source, file)
+                found = check_source(zygote, source, file, plugins=plugins)
             except NoChild as error:
                 raise Failed(
                     f"the Lua sandbox does not start: {error}; see `rivet doctor`", ERRORED

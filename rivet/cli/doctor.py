@@ -171,12 +171,27 @@ def _reach(settings: "Settings") -> Iterator[Finding]:
     yield Finding("reach", "ok", f"{settings.allow_network} addresses, {hosts}; folders: {paths}")
 
 
+def _plugins(settings: "Settings") -> Iterator[Finding]:
+    """Plug-ins as a runner here would find them: they are imported."""
+    from rivet.modules.plugins import find_plugins
+
+    found = find_plugins(settings.plugins)
+    for plugin in found.plugins:
+        functions = ", ".join(name for name in plugin.calls if ":" not in name)
+        yield Finding(f"plug-in {plugin.name}", "ok", f"{plugin.package}: {functions}")
+    for fault in found.faults:
+        yield Finding(f"plug-in {fault.name}", "note", f"{fault.package}: {fault.why}", fault.mend)
+    for name in found.left_out:
+        yield Finding(f"plug-in {name}", "note", "installed, and RIVET_PLUGINS does not allow it")
+
+
 _LOOKS: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _versions,
     _git,
     _isolation,
     _servers,
     _reach,
+    _plugins,
 )
 
 

@@ -183,8 +183,24 @@ def described(run: Mapping[str, Any]) -> list[str]:
     lines += ["", *stage_lines(run)]
     if errors := errors_of(run):
         lines += ["", *errors]
+    if remarks := _remarks(run):
+        lines += ["", *remarks]
+    for summary in run.get("summary") or ():
+        lines += ["", paint(f"Summary of {harmless(str(summary['stage']))}", bold=True)]
+        lines += [harmless(line) for line in str(summary["markdown"]).splitlines()]
     if run.get("reason") == "no_runner":
         lines += ["", *_way_out(run)]
+    return lines
+
+
+def _remarks(run: Mapping[str, Any]) -> list[str]:
+    """Annotations, as compilers write them."""
+    lines = []
+    for one in run.get("annotations") or ():
+        place = ":".join(str(part) for part in (one["file"], one["line"]) if part is not None)
+        colour = {"error": "red", "warn": "yellow"}.get(str(one["level"]))
+        told = f"{one['level']}: {one['message']}"
+        lines.append(paint(harmless(f"{place}: {told}" if place else told), colour))
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rivet.domain import secret
 from rivet.domain.duration import read_size
-from rivet.domain.field_rules import Fields
+from rivet.domain.field_rules import UNLIMITED, Fields, TimeLimits
 from rivet.domain.input_rules import read_inputs
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
@@ -25,6 +25,7 @@ from rivet.domain.wording import shown
 
 MIN_MEMORY, MAX_MEMORY = 8 * 2**20, 2**30
 ISOLATIONS = ("container", "namespaces", "landlock", "none")
+ISOLATIONS_TO_COME = ("container",)
 
 PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
@@ -37,16 +38,19 @@ _HOST_MAYBE_PORT = re.compile(rf"({_HOST})(:[0-9]{{1,5}})?")
 _HOST_PORT = re.compile(rf"({_HOST}):[0-9]{{1,5}}")
 
 
-def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, list[Finding]]:
+def read_definition(
+    table: Any, *, resolved: bool, times: TimeLimits = UNLIMITED
+) -> tuple[Definition | None, list[Finding]]:
     """The definition in an evaluated table, or None and the findings that say why.
 
-    `resolved`: a function at `stages` has been called, so that there must be a list now.
+    `resolved`: a function at `stages` has been called, so that there must be a list now. `times` are the
+    operator's maxima of `timeout`.
     """
     findings: list[Finding] = []
     if not isinstance(table, Mapping):
         findings.append(_no_pipeline(table))
         return None, findings
-    fields = Fields(table, (), "the pipeline", findings)
+    fields = Fields(table, (), "the pipeline", findings, times)
     fields.refuse_unknown(PIPELINE_FIELDS)
     fields.refuse_unsupported(PIPELINE_FIELDS_TO_COME)
     name, slug = _identity(fields)
@@ -65,8 +69,8 @@ def read_definition(table: Any, *, resolved: bool) -> tuple[Definition | None, l
         queue=read_queue(fields) or DEFAULT_QUEUE,
         grants=_grants(fields),
         limits=_limits(fields),
-        isolation=fields.choice("isolation", ISOLATIONS),
-        timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S),
+        isolation=_isolation(fields),
+        timeout_s=fields.duration("timeout", DEFAULT_RUN_TIMEOUT_S, times.run),
         on_lost=OnLost(fields.choice("on_lost", [each.value for each in OnLost]) or OnLost.ERROR),
         stages=stages,
         stages_from_function=from_function,
@@ -126,6 +130,15 @@ def _secrets(fields: Fields) -> tuple[str, ...] | None:
     return fields.texts(
         "secrets", f"a secret's name ({secret.NAME_IN_WORDS})", lambda name: bool(secret.NAME.fullmatch(name))
     )
+
+
+def _isolation(fields: Fields) -> str | None:
+    """The least level to accept. No runner of this version has one above `namespaces`."""
+    level = fields.choice("isolation", ISOLATIONS)
+    if level in ISOLATIONS_TO_COME:
+        message = f'the pipeline: isolation: no runner of this version of Rivet has "{level}" yet'
+        fields.wrong("not-supported", message, "isolation")
+    return level
 
 
 def _limits(fields: Fields) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rivet.domain.duration import read_duration
@@ -14,13 +15,40 @@ MAX_ENV_TEXT = 128 * 1024
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The operator's maximum of a duration in seconds, and the setting that it comes from."""
+
+    seconds: float
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long a stage and a run may take at most; None: whatever the language allows."""
+
+    stage: Most | None = None
+    run: Most | None = None
+
+
+UNLIMITED = TimeLimits()
+
+
 class Fields:
     """The fields of one table, read one by one; what is wrong is added to `findings`.
 
-    `what` names the table in messages, such as `stage "build"`.
+    `what` names the table in messages, such as `stage "build"`; `times` are the operator's maxima.
     """
 
-    def __init__(self, table: Mapping[Any, Any], path: Path, what: str, findings: list[Finding]) -> None:
+    def __init__(
+        self,
+        table: Mapping[Any, Any],
+        path: Path,
+        what: str,
+        findings: list[Finding],
+        times: TimeLimits = UNLIMITED,
+    ) -> None:
+        self.times = times
         self.table = table
         self.path = path
         self.what = what
@@ -89,9 +117,11 @@ class Fields:
         self.expect(name, "true or false")
         return None
 
-    def duration(self, name: str, default: float) -> float:
-        """Seconds."""
+    def duration(self, name: str, default: float, most: Most | None = None) -> float:
+        """Seconds. Over the operator's `most` it is a finding, and a default is lowered to that."""
         value = self.table.get(name)
+        if most is not None:
+            default = min(default, most.seconds)
         if value is None:
             return default
         seconds = read_duration(value)
@@ -105,6 +135,14 @@ class Fields:
             return default
         if seconds > MAX_DURATION_S:
             self.expect(name, f"at most {MAX_DURATION_S / 3600:g} h", code="out-of-range")
+            return default
+        if most is not None and seconds > most.seconds:
+            self.wrong(
+                "over-limit",
+                f"{self.what}: {name}: expected at most {most.seconds:g} s, given {shown(value)}; "
+                f"the server's operator sets the maximum ({most.setting}={most.seconds:g})",
+                name,
+            )
             return default
         return seconds
 
@@ -137,7 +175,7 @@ class Fields:
         if not isinstance(value, Mapping):
             self.expect(name, "a table with named fields")
             return None
-        return Fields(value, (*self.path, name), what, self.findings)
+        return Fields(value, (*self.path, name), what, self.findings, self.times)
 
     def env(self) -> dict[str, str]:
         """The field `env`: variables for processes, numbers as Lua writes them."""

@@ -27,9 +27,9 @@ class KeptArtifacts:
 
 @dataclass(frozen=True, slots=True)
 class KeptCache:
-    """Restored before the script, and saved after it where it succeeded."""
+    """Restored before the script, and saved after it where it succeeded. A function gives the key then."""
 
-    key: str
+    key: str | Function
     paths: tuple[str, ...]
     fallback: tuple[str, ...]
 
@@ -73,14 +73,13 @@ def _cache(fields: Fields) -> KeptCache | None:
     if inner is None:
         return None
     inner.refuse_unknown(("key", "paths", "fallback"))
-    if isinstance(inner.table.get("key"), Function):
-        inner.refuse_unsupported(("key",))
-        return None
-    key = inner.text("key", most=MOST_KEY_BYTES, required=True)
+    key = inner.table.get("key")
+    if not isinstance(key, Function):
+        key = inner.text("key", most=MOST_KEY_BYTES, required=True) or ""
     fallback = inner.texts("fallback", "the beginning of a key", _is_key)
     if len(fallback) > MOST_FALLBACKS:
         inner.expect("fallback", f"at most {MOST_FALLBACKS} keys", code="out-of-range")
-    return KeptCache(key or "", _paths(inner, "paths"), fallback)
+    return KeptCache(key, _paths(inner, "paths"), fallback)
 
 
 def _paths(fields: Fields, name: str) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """The order: what a runner is told when it has claimed a job. It holds no secret."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
+from rivet.domain.artifact import Contents
 from rivet.domain.ids import Epoch, JobId, Path, RunId, StageKey
 from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import OnLost
@@ -12,9 +14,20 @@ from rivet.domain.states import OnLost
 PROTOCOL = 1
 
 
+class HandsOn(StrEnum):
+    """What becomes of a job's workspace at its end: its folder stays on the runner, or is stored as well."""
+
+    NOTHING = "nothing"
+    LOCAL = "local"
+    STORED = "stored"
+
+
 @dataclass(frozen=True, slots=True)
 class OrderedStage:
-    """One stage of the job. `path` is its place in the evaluated table, `row` a matrix copy's values."""
+    """One stage of the job. `path` is its place in the evaluated table, `row` a matrix copy's values.
+
+    `keep` are globs of what it hands on to stages that start from other workspaces.
+    """
 
     key: StageKey
     name: str
@@ -27,11 +40,13 @@ class OrderedStage:
     row: Mapping[str, Any] | None = None
     retry: Retry = ONCE
     allow_failure: bool | tuple[int, ...] = False
+    keep: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Self:
         fields = dict(told)
         fields["path"] = tuple(fields["path"])
+        fields["keep"] = tuple(fields.get("keep") or ())
         retry, allowed = fields["retry"], fields["allow_failure"]
         fields["retry"] = Retry(**{**retry, "on": tuple(retry["on"])})
         fields["allow_failure"] = tuple(allowed) if isinstance(allowed, list) else bool(allowed)
@@ -55,20 +70,33 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The workspace that a job starts from: that which `job` left on this runner.
+    """The workspace that a job starts from: that which `job` left, on this runner or `stored`.
 
     `is_shared`: others start from it as well, so that it must stay as it is.
     """
 
     job: JobId
     is_shared: bool
+    stored: Contents | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        stored = None if self.stored is None else self.stored.as_dict()
+        return {"job": str(self.job), "is_shared": self.is_shared, "stored": stored}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        stored = told.get("stored")
+        contents = None if stored is None else Contents.read(stored)
+        return cls(JobId(UUID(told["job"])), bool(told["is_shared"]), contents)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """`secrets` are the names that may be asked for; None: whatever the pipeline was granted.
 
-    `hands_on`: later jobs of the run may start from the workspace that this one leaves.
+    `hands_on`: what later jobs of the run may start from. `brings` is what earlier stages kept for this job,
+    in their order: it is laid over the workspace that the job starts from. `output_lists` are what copies of
+    a matrix set, by name and in the order of the copies.
     """
 
     job: JobId
@@ -93,13 +121,16 @@ class Order:
     protocol: int = PROTOCOL
     secrets: tuple[str, ...] | None = None
     start: Start | None = None
-    hands_on: bool = False
+    hands_on: HandsOn = HandsOn.NOTHING
+    brings: tuple[Contents, ...] = ()
+    output_lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)
         told["job"], told["run"] = str(self.job), str(self.run)
         if self.start is not None:
-            told["start"] = {"job": str(self.start.job), "is_shared": self.start.is_shared}
+            told["start"] = self.start.as_dict()
+        told["brings"] = [contents.as_dict() for contents in self.brings]
         return told
 
     @classmethod
@@ -111,7 +142,9 @@ class Order:
         fields["stages"] = tuple(OrderedStage.read(stage) for stage in told["stages"])
         start = told.get("start")
         if start is not None:
-            fields["start"] = Start(JobId(UUID(start["job"])), bool(start["is_shared"]))
+            fields["start"] = Start.read(start)
+        fields["hands_on"] = HandsOn(told.get("hands_on", HandsOn.NOTHING))
+        fields["brings"] = tuple(Contents.read(contents) for contents in told.get("brings") or ())
         grants = told["grants"]
         fields["grants"] = Grants(
             bool(grants["network"]), tuple(grants["network_hosts"]), tuple(grants["hosts"])

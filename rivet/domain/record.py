@@ -22,6 +22,7 @@ class RecordType(StrEnum):
     LOG = "log"  # data is a chunk's header, body its packed lines (domain.log)
     OUTPUT = "output"  # {name, value}
     SUMMARY = "summary"  # {markdown}
+    ANNOTATION = "annotation"  # {level, message, file, line} (domain.annotation)
     TESTS = "tests"  # {first, count}; body: packed JSON of cases (domain.report)
     COVERAGE = "coverage"  # {place, source, form, lines, covered}
     ATTEMPT_ENDED = "attempt_ended"  # {status, reason, exit_code, error, lines, bytes}

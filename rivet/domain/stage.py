@@ -10,7 +10,7 @@ from rivet.domain.pipeline import Approval, Input
 from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import AttemptStatus, Reason, StageStatus
 
-_FINAL = frozenset({Reason.LIMIT_RUN_TIME, Reason.DEFINITION_CHANGED})
+_FINAL = frozenset({Reason.LIMIT_RUN_TIME, Reason.DEFINITION_CHANGED, Reason.KEEP_CONFLICT})
 """Why an attempt ended in such a way that another would end no better."""
 
 CancelScope = Literal["run", "stage"]
@@ -104,7 +104,7 @@ def after_attempt(
     tried_again = status.value in rule.retry.on and number < rule.retry.attempts
     if status is not AttemptStatus.LOST and tried_again and reason not in _FINAL:
         return StageStatus.PENDING
-    if status is AttemptStatus.FAILED and rule.forgives(exit_code):
+    if status is AttemptStatus.FAILED and reason is not Reason.KEEP_CONFLICT and rule.forgives(exit_code):
         return StageStatus.WARNED
     if status is AttemptStatus.TIMED_OUT and rule.allow_failure is True and reason not in _FINAL:
         return StageStatus.WARNED

@@ -98,7 +98,7 @@ def _stage(table: Any, path: tuple[str | int, ...], parent: Fields, taken: Taken
         return None
     given = table.get("name")
     what = f"stage {shown(given)}" if isinstance(given, str) and given else place
-    fields = Fields(table, path, what, parent.findings)
+    fields = Fields(table, path, what, parent.findings, parent.times)
     fields.refuse_unknown(STAGE_FIELDS)
     fields.refuse_unsupported(STAGE_FIELDS_TO_COME)
     _refuse_where_it_stands(fields, path)
@@ -118,7 +118,7 @@ def _stage(table: Any, path: tuple[str | int, ...], parent: Fields, taken: Taken
         name=name or "",
         path=path,
         env=fields.env(),
-        timeout_s=fields.duration("timeout", DEFAULT_STAGE_TIMEOUT_S),
+        timeout_s=fields.duration("timeout", DEFAULT_STAGE_TIMEOUT_S, fields.times.stage),
         has_script=table.get("script") is not None,
         has_when=_has_function(fields, "when"),
         needs=_needs(fields),

@@ -87,6 +87,7 @@ class Reason(StrEnum):
     EARLIER_FAILURE = "earlier_failure"
     FROM_RUN = "from_run"
     PASSED_ON_RETRY = "passed_on_retry"
+    KEEP_CONFLICT = "keep_conflict"
     LIMIT_MEMORY = "limit_memory"
     LIMIT_CPU = "limit_cpu"
     LIMIT_OUTPUT = "limit_output"

@@ -12,6 +12,7 @@ from rivet.domain.order import PROTOCOL, Grants, Order, OrderedStage, Start
 from rivet.domain.record import ControlEvent
 from rivet.domain.run import Run, end_of
 from rivet.domain.states import JobStatus, OnLost, RunStatus
+from rivet.engine.hand_on import is_kept_for_others, what_it_brings, what_it_hands_on
 from rivet.engine.place_job import is_shared, source_of
 from rivet.engine.ports import Store, Tickets, Token, Tx
 
@@ -72,6 +73,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         raise Fenced(f"the version of job {job.id} is gone")
     stages = tx.stages.of_job(job.id)
     jobs = tx.jobs.of_run(run.id)
+    all_stages = tx.stages.of_run(run.id)
     source = source_of(job, jobs)
     expires = tx.now().timestamp() + sum(stage.timeout_s for stage in stages) + TICKET_GRACE_S
     return Order(
@@ -99,6 +101,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
                 row=stage.spec.row,
                 retry=stage.spec.retry,
                 allow_failure=stage.spec.allow_failure,
+                keep=stage.spec.keep if is_kept_for_others(stage, all_stages) else (),
             )
             for stage in stages
         ),
@@ -110,16 +113,21 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         timeout_left_s=_time_left_s(job, run, tx.now()),
         ticket=tickets.issue(job.id, job.epoch, session, expires),
         secrets=run.plan.secrets,
-        start=_start(source, job, jobs),
-        hands_on=any(each.starts_from == job.id for each in jobs),
+        start=_start(source, job, jobs, tx),
+        hands_on=what_it_hands_on(job, jobs, all_stages, tx),
+        brings=what_it_brings(job, source, jobs, all_stages, tx),
+        output_lists=tx.stages.output_lists(run.id),
     )
 
 
-def _start(source: Job | None, job: Job, jobs: Sequence[Job]) -> Start | None:
-    """Only where it is on the same runner: `finally` may begin elsewhere, without it."""
-    if source is None or source.runner != job.runner:
+def _start(source: Job | None, job: Job, jobs: Sequence[Job], tx: Tx) -> Start | None:
+    """`finally` may begin without it, where it is neither on the same runner nor stored."""
+    if source is None:
         return None
-    return Start(source.id, is_shared(source, jobs))
+    stored = tx.snapshots.get(source)
+    if job.is_last and stored is None and source.runner != job.runner:
+        return None
+    return Start(source.id, is_shared(source, jobs), stored)
 
 
 def _heading(run: Run, tx: Tx) -> Mapping[str, Any]:

@@ -44,13 +44,14 @@ def _reached(run_id: RunId, tx: Tx) -> list[_Reached]:
     if run is None or version is None or run.is_finished:
         return []
     jobs = {job.id: job for job in tx.jobs.of_run(run_id)}
-    outputs = dict(tx.stages.outputs(run_id))
+    outputs, lists = dict(tx.stages.outputs(run_id)), tx.stages.output_lists(run_id)
     found = []
     for stage in tx.stages.of_run(run_id):
         job = jobs[stage.job_id]
         if stage.spec.is_open and stage.status is StageStatus.PENDING and _is_ready(job, jobs):
             path = (*stage.spec.path, "matrix")
-            asked = Asked(version.lua, path, run.inputs, run.facts, outputs, {**run.plan.env, **stage.env})
+            env = {**run.plan.env, **stage.env}
+            asked = Asked(version.lua, path, run.inputs, run.facts, outputs, env, lists)
             found.append(_Reached(job.id, stage.key, asked))
     return found
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rivet.domain.annotation import Annotation
 from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import MAX_EPOCHS, Job
@@ -121,6 +122,8 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             keep_tests(job.run_id, stage.key, _number(record), data, record.body, tx)
         case RecordType.COVERAGE if stage is not None:
             keep_coverage(job.run_id, stage.key, _number(record), data, tx)
+        case RecordType.ANNOTATION if stage is not None:
+            Annotation.read(data)
         case RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
             pass
         case _:

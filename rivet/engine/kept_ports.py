@@ -8,6 +8,8 @@ from rivet.domain.artifact import Artifact, Contents
 from rivet.domain.blob import Manifest
 from rivet.domain.cache import Cache, Look, Shelf
 from rivet.domain.ids import ProjectId, RunId, StageKey
+from rivet.domain.job import Job
+from rivet.domain.keeping import Paths
 from rivet.domain.report import Case, Coverage
 
 
@@ -55,6 +57,27 @@ class Caches(Protocol):
     def has(self, shelf: Shelf, key: str) -> bool: ...
     def add(self, shelf: Shelf, key: str, contents: Contents, blob: UUID) -> bool:
         """False where the key is there already."""
+
+
+class Snapshots(Protocol):
+    """Workspaces that jobs left, stored so that another runner may go on from them."""
+
+    def put(self, job: Job, contents: Contents, blob: UUID) -> None:
+        """As the job left it in its present epoch; what was there of it before is forgotten."""
+
+    def get(self, job: Job) -> Contents | None:
+        """As the job left it in its present epoch."""
+
+
+class Keeps(Protocol):
+    """Files that stages keep for others of their run."""
+
+    def put(self, run: RunId, stage: StageKey, contents: Contents, paths: Paths, blob: UUID) -> None:
+        """What the stage kept before is forgotten."""
+
+    def of_run(self, run: RunId) -> Mapping[StageKey, Contents]: ...
+    def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
+        """Of those stages that have kept something, in the order given."""
 
 
 class Reports(Protocol):

@@ -11,13 +11,14 @@ _LIVES = frozenset({RunnerStatus.ONLINE, RunnerStatus.DRAINING})
 
 
 def place_job(job: Job, jobs: Sequence[Job], tx: Tx) -> str | None:
-    """The queue of all runners that serve it, or the own one of the runner that has the workspace.
+    """The queue of all runners that serve it, where any can have the workspace that it starts from; else the
+    own one of the runner that has it.
 
     None where that runner is gone, and the workspace with it. `finally` begins even so, wherever it can: it
     then finds an empty workspace. `jobs` are all of the run.
     """
     source = source_of(job, jobs)
-    if source is None or source.runner is None:
+    if source is None or source.runner is None or tx.snapshots.get(source) is not None:
         return shared_queue_of(job.queue)
     runner = tx.runners.get(source.runner)
     if runner is not None and runner.status in _LIVES:

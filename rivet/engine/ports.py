@@ -38,7 +38,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Reports
+from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Keeps, Reports, Snapshots
 from rivet.engine.secret_ports import Secrets
 
 
@@ -272,6 +272,9 @@ class Stages(Protocol):
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         """By name; a later stage's value stands for an earlier one's."""
 
+    def output_lists(self, run: RunId) -> Mapping[str, Sequence[Any]]:
+        """By name, all values that copies of a matrix set, in the order of the copies."""
+
     def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None: ...
 
 
@@ -297,6 +300,9 @@ class Runners(Protocol):
         """Online or draining, and not heard of for so long."""
 
     def held_by(self, session: SessionId) -> Sequence[Job]: ...
+    def serving(self, queue: str) -> Sequence[str]:
+        """Names of those that are online and serve the queue."""
+
     def names(self) -> Sequence[str]:
         """Of every runner that may still have a stream."""
 
@@ -371,6 +377,10 @@ class Tx(Protocol):
     @property
     def caches(self) -> Caches: ...
     @property
+    def snapshots(self) -> Snapshots: ...
+    @property
+    def keeps(self) -> Keeps: ...
+    @property
     def reports(self) -> Reports: ...
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
@@ -404,6 +414,7 @@ class Asked:
     run: Mapping[str, Any]
     outputs: Mapping[str, Any]
     env: Mapping[str, str]
+    output_lists: Mapping[str, Sequence[Any]]
 
 
 class Ids(Protocol):

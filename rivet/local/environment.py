@@ -39,6 +39,7 @@ def plain_environment(settings: Settings, home: Home) -> dict[str, str]:
         "RIVET_CONFIG": os.devnull,
         "RIVET_LOG_LEVEL": settings.log_level,
         "RIVET_LEASE_SECONDS": str(settings.lease_seconds),
+        "RIVET_PLUGINS": ",".join(settings.plugins),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -52,9 +53,12 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_URL": addresses.url,
         "RIVET_HOST": settings.host,
         "RIVET_PORT": str(addresses.port),
+        "RIVET_MAX_STAGE_SECONDS": str(settings.max_stage_seconds),
+        "RIVET_MAX_RUN_SECONDS": str(settings.max_run_seconds),
         "RIVET_ARTIFACTS_URL": settings.artifacts_url,
         "RIVET_ARTIFACT_MIB": str(settings.artifact_mib),
         "RIVET_CACHE_MIB": str(settings.cache_mib),
+        "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
     }
 
 

@@ -24,6 +24,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
+from rivet.domain.annotation import Annotation
 from rivet.domain.artifact import Contents
 from rivet.domain.report import Case, Coverage
 from rivet.domain.secret import Opaque
@@ -42,6 +43,7 @@ from rivet.modules.fields import (
     declared_fields,
 )
 from rivet.modules.processes import Background, Launch, Process, Ready
+from rivet.modules.web import Web
 from rivet.modules.workspace import Files, Found
 
 __all__ = [
@@ -89,6 +91,9 @@ class StageContext(Protocol):
     outputs: dict[str, Any]
     """Values set by this and earlier stages; `set_output` writes."""
 
+    output_lists: Mapping[str, Sequence[Any]]
+    """By name, what copies of a matrix set before this job, in the order of the copies."""
+
     facts: Mapping[str, Any]
     """The recorded values of `run`: id, number, pipeline, project, trigger, actor."""
 
@@ -98,6 +103,8 @@ class StageContext(Protocol):
     def caches(self) -> Caches: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def web(self) -> Web: ...
 
     def say(self, level: str, text: str) -> None:
         """One entry of the log, `debug`, `info`, `warn` or `error`; may have several lines."""
@@ -115,6 +122,9 @@ class StageContext(Protocol):
 
     def pause(self, seconds: float) -> None:
         """Wait, at most until the stage is stopped."""
+
+    def annotate(self, annotation: Annotation) -> None:
+        """Say it in the log, and keep it with the run."""
 
     def set_output(self, name: str, value: Any) -> None: ...
 
@@ -140,7 +150,15 @@ class StageContext(Protocol):
         """
 
     def fetch_git(
-        self, url: str, ref: str | None, commit: str | None, depth: int, path: str, *, submodules: bool
+        self,
+        url: str,
+        ref: str | None,
+        commit: str | None,
+        depth: int,
+        path: str,
+        *,
+        submodules: bool,
+        token: str | Opaque | None,
     ) -> str:
         """Bring a repository into `path`, in a room of its own for the network half; the commit's hash."""
 

@@ -157,7 +157,10 @@ def _way_out(hints: Mapping[str, Any], value: Any) -> str:
     takers = [f"`{name}`" for name, hint in hints.items() if _takes_secret(hint)]
     if takers:
         return f"; of this function's fields {' and '.join(takers)} may be one, or hold one"
-    return "; a secret can be handed on in `env` and `stdin` of process.run"
+    return (
+        "; a secret can be handed on in `env` and `stdin` of process.run, `headers`, `json` and `body` "
+        "of http, and `token` of git.clone"
+    )
 
 
 def _takes_secret(hint: Any) -> bool:

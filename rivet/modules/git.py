@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rivet.modules.contract import Call, CallError, Name, StageContext, WorkspacePath, about
+from rivet.modules.contract import Call, CallError, Name, Opaque, StageContext, WorkspacePath, about
 
 MOST_COMMITS = 1000
 _FIELDS = ("commit", "author", "email", "at", "subject", "body")
@@ -21,6 +21,9 @@ class Clone(Call, module="git"):
     commit: str | None = about("the full hash of a commit, instead of a branch's newest", default=None)
     depth: int = about("commits of history; 0 for all", default=1, minimum=0, maximum=1_000_000)
     path: WorkspacePath = about("folder to clone into", default=".")
+    token: str | Opaque | None = about(
+        "for a repository that is not for everyone: an access token, best out of secrets.get", default=None
+    )
     submodules: bool = about(
         "whether to fetch its submodules too, and theirs, each from its own url", default=False
     )
@@ -29,7 +32,8 @@ class Clone(Call, module="git"):
 
     def act(self, stage: StageContext) -> str:
         return stage.fetch_git(
-            self.url, self.branch, self.commit, self.depth, self.path, submodules=self.submodules
+            self.url, self.branch, self.commit, self.depth, self.path,
+            submodules=self.submodules, token=self.token,
         )
 
 

@@ -44,19 +44,7 @@ class Decode(Call, module="json", short=("text",)):
     example = 'local package = json.decode(fs.read("package.json"))'
 
     def act(self, stage: StageContext) -> KeepNulls:
-        try:
-            text = self.text.decode()
-            value = json.loads(text, parse_int=_whole, parse_constant=_refuse_constant)
-        except UnicodeDecodeError as error:
-            raise CallError(f"json.decode: text: is not UTF-8 from byte {error.start + 1} on") from None
-        except json.JSONDecodeError as error:
-            raise CallError(_with_place(error, text)) from None
-        except RecursionError:
-            raise CallError(f"json.decode: text: {_TOO_DEEP}") from None
-        trouble = _Bounds().exceeded(value, 0)
-        if trouble is not None:
-            raise CallError(f"json.decode: text: {trouble}")
-        return KeepNulls(value)
+        return KeepNulls(read_json(self.text, "json.decode: text"))
 
 
 class Array(Call, module="json", short=("table",), local=True):
@@ -66,6 +54,29 @@ class Array(Call, module="json", short=("table",), local=True):
     example = "local names = json.array({})"
 
 
+def read_json(raw: bytes, where: str) -> Any:
+    """The value, which a script can be handed. Raises CallError that begins with `where`."""
+    try:
+        text = raw.decode()
+        value = json.loads(text, parse_int=_whole, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise CallError(f"{where}: is not UTF-8 from byte {error.start + 1} on") from None
+    except json.JSONDecodeError as error:
+        raise CallError(f"{where}: {_with_place(error, text)}") from None
+    except RecursionError:
+        raise CallError(f"{where}: {_TOO_DEEP}") from None
+    except _NoValue as wrong:
+        raise CallError(f"{where}: {wrong}") from None
+    trouble = _Bounds().exceeded(value, 0)
+    if trouble is not None:
+        raise CallError(f"{where}: {trouble}")
+    return value
+
+
+class _NoValue(Exception):
+    """A word that JSON does not have."""
+
+
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} lists and objects"
 
 
@@ -73,7 +84,7 @@ def _with_place(error: json.JSONDecodeError, text: str) -> str:
     found = text[error.pos : error.pos + 20].split("\n")[0]
     near = f", near {shown(found)}" if found else " (the end of the text)"
     what = error.msg[:1].lower() + error.msg[1:]
-    return f"json.decode: text: line {error.lineno}, column {error.colno}: {what}{near}"
+    return f"line {error.lineno}, column {error.colno}: {what}{near}"
 
 
 def _whole(digits: str) -> int | float:
@@ -84,7 +95,7 @@ def _whole(digits: str) -> int | float:
 
 
 def _refuse_constant(name: str) -> None:
-    raise CallError(f"json.decode: text: {name} is no value that JSON has")
+    raise _NoValue(f"{name} is no value that JSON has")
 
 
 class _Bounds:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rivet.domain.annotation import Annotation
 from rivet.domain.wording import shown
 from rivet.modules.contract import Call, Opaque, Secretive, StageContext, WorkspacePath, about
 
@@ -78,17 +79,19 @@ class GroupEnd(Call, module="log", name="end", of="group"):
 
 
 class Annotate(Call, module="log"):
-    """Say something about a line of a file, as a compiler or a linter does."""
+    """Say something about a line of a file, as a compiler or a linter does. It stands in the log too.
+
+    Of each attempt 100 are kept with the run, and the first 100 are shown with it.
+    """
 
     level: str = about("info, warn or error", default="warn", pattern="info|warn|error")
     message: str | Opaque = about("what to say of it", minimum=1, maximum=4096)
     file: WorkspacePath | None = about("the file it is about", default=None)
-    line: int | None = about("the line, from 1", default=None, minimum=1)
+    line: int | None = about("the line, from 1", default=None, minimum=1, maximum=2**31 - 1)
     example = 'log.annotate({ level = "warn", message = "unused name", file = "app.py", line = 12 })'
 
     def act(self, stage: StageContext) -> None:
-        place = [str(part) for part in (self.file, self.line) if part is not None]
-        stage.say(self.level, ":".join([*place, f" {self.message}"]) if place else str(self.message))
+        stage.annotate(Annotation(self.level, str(self.message), self.file, self.line))
 
 
 def entry(message: object, fields: Mapping[str, object] | None) -> str:

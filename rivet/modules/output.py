@@ -68,6 +68,16 @@ class All(Call, module="output"):
         return given_back(dict(stage.outputs))
 
 
+class List(Call, module="output", short=("name",)):
+    """Every value of that name that copies of a matrix set, in the order of the copies."""
+
+    name: str = about("the output's name")
+    example = 'for _, seconds in ipairs(output.list("seconds")) do log.info(seconds) end'
+
+    def act(self, stage: StageContext) -> Any:
+        return given_back(list(stage.output_lists.get(self.name, ())))
+
+
 def given_back(value: Any) -> Any:
     """The value as the script had it, `json.null` within it too. Nothing stays nothing."""
     return KeepNulls(value) if isinstance(value, list | dict) else value

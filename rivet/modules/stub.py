@@ -8,7 +8,7 @@ from typing import Any
 
 from rivet.modules.contract import Call, Duration, Glob, Name, Opaque, Secretive, Table, WorkspacePath
 from rivet.modules.fields import MISSING, Field
-from rivet.modules.registry import FUNCTIONS
+from rivet.modules.registry import FUNCTIONS, Functions
 from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.sandbox.frames import KeepNulls
 
@@ -23,15 +23,15 @@ _VALUES: Mapping[str, str] = {
 }
 
 
-def stub() -> str:
-    """The whole file's text."""
+def stub(functions: Functions = FUNCTIONS) -> str:
+    """The whole file's text; with `functions` that plug-ins bring along, theirs too."""
     head = "---@meta\n\n---@class rivet.Secret\n"
-    return "\n".join([head, *(_module(name) for name in sorted(FUNCTIONS))])
+    return "\n".join([head, *(_module(name, functions[name]) for name in sorted(functions))])
 
 
-def _module(name: str) -> str:
+def _module(name: str, calls: Mapping[str, type[Call]]) -> str:
     parts = [f"---@class {name}\n{_VALUES.get(name, '')}{name} = {{}}\n"]
-    for call in FUNCTIONS[name].values():
+    for call in calls.values():
         if call.function.endswith(":end"):
             continue
         parts += _classes(call)

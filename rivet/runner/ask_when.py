@@ -1,7 +1,7 @@
 """Ask a stage's `when` whether the stage is to run."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rivet.domain.order import Order, OrderedStage
@@ -40,9 +40,11 @@ class Readable:
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
         facts: Mapping[str, Any],
+        output_lists: Mapping[str, Sequence[Any]],
     ) -> None:
         self.env, self.inputs, self.facts = env, inputs, facts
         self.outputs = dict(outputs)
+        self.output_lists = output_lists
         self.values: dict[str, Any] = {}
 
     def call(self, module: str, function: str, args: list[Any]) -> Any:
@@ -62,7 +64,7 @@ def ask_when(
     order: Order, stage: OrderedStage, desk: Desk, outputs: Mapping[str, Any]
 ) -> tuple[bool, Mapping[str, Any]]:
     """Whether it is to run, and what the condition read. Raises CannotAsk."""
-    readable = Readable(variables(order, stage), order.inputs, outputs, order.facts)
+    readable = Readable(variables(order, stage), order.inputs, outputs, order.facts, order.output_lists)
     try:
         script = open_stage(order, stage, stage.next_attempt, desk, seconds=SECONDS)
     except OtherDefinition as other:

@@ -24,16 +24,22 @@ Marks = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a stage ended here. `alone`: cancelled, and not with its run; `by_rule`: its `when` said no."""
+    """How a stage ended here. `alone`: cancelled, and not with its run; `by_rule`: its `when` said no.
+
+    `said` is the number of its last attempt, and how many lines the log of that has.
+    """
 
     status: str
     outputs: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
     by_rule: bool = False
+    said: tuple[int, int] | None = None
 
     def told(self) -> dict[str, Any]:
         """For the mark on disk."""
-        flags = {name: True for name in ("alone", "by_rule") if getattr(self, name)}
+        flags: dict[str, Any] = {name: True for name in ("alone", "by_rule") if getattr(self, name)}
+        if self.said is not None:
+            flags["said"] = self.said
         return {"status": self.status, "outputs": self.outputs, **flags}
 
 
@@ -79,7 +85,9 @@ class Attempts:
                 lost = outcome.status is AttemptStatus.LOST
                 if not lost:
                     forget(self.folder, self.stage.key)
-                return Ended(AttemptStatus.LOST if lost else after, outcome.outputs, outcome.alone)
+                status = AttemptStatus.LOST if lost else after
+                said = (number, outcome.lines)
+                return Ended(status, outcome.outputs, outcome.alone, said=said)
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
             number += 1
 

@@ -18,6 +18,7 @@ from rivet.domain.order import Order
 from rivet.modules.contract import CallError
 
 TRIES = 3
+SENT_UNASKED_BYTES = 64 * 1024
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 0.5
 SAID_AFTER_S, SAID_EVERY_S = 1.0, 5.0
 
@@ -26,9 +27,21 @@ Say = Callable[[str, str], None]
 
 
 class BlobLink:
-    """Asks the API for one job. `title` begins what is said; `go_on` raises where the stage is to stop."""
+    """Asks the API for one job. `title` begins what is said; `go_on` raises where the stage is to stop.
 
-    def __init__(self, order: Order, client: Client, title: str, say: Say, go_on: Callable[[], None]) -> None:
+    `patience_s` bounds how long it is waited for an API that is away; None: for as long as it is.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        client: Client,
+        title: str,
+        say: Say,
+        go_on: Callable[[], None],
+        patience_s: float | None = None,
+    ) -> None:
+        self._patience_s = patience_s
         self._client, self._title, self._say, self._go_on = client, title, say, go_on
         self._path = f"/runner/jobs/{order.job}/blobs"
         self._headers = {"Authorization": f"Bearer {order.ticket}"}
@@ -41,13 +54,14 @@ class BlobLink:
             raise CallError(f"{self._title}: {problem.detail}") from None
 
     def terms(self, what: str) -> int:
-        """The most bytes that one `artifact` or `cache` may have."""
+        """The most bytes that one `artifact`, `cache` or `snapshot` may have."""
         return int(self.call("GET", "")[f"most_{what}_bytes"])
 
     def send(self, content: bytes) -> str:
-        """A piece; it is not sent if it is there already. Its digest."""
+        """A piece; unless it is small it is not sent if it is there already. Its digest."""
         digest = hashlib.sha256(content).hexdigest()
-        if self.call("POST", "/pieces/missing", {"digests": [digest]})["missing"]:
+        is_small = len(content) <= SENT_UNASKED_BYTES
+        if is_small or self.call("POST", "/pieces/missing", {"digests": [digest]})["missing"]:
             self.call("PUT", f"/pieces/{digest}", packed(content))
         return digest
 
@@ -74,7 +88,7 @@ class BlobLink:
             raise CallError(f"{self._title}: what came is not what was uploaded: its SHA-256 is another")
 
     def _patiently(self, method: str, path: str, body: object) -> Any:
-        wait_s, told = FIRST_WAIT_S, False
+        wait_s, told, began = FIRST_WAIT_S, False, time.monotonic()
         while True:
             self._go_on()
             try:
@@ -85,6 +99,8 @@ class BlobLink:
                 why = problem.detail
             except ApiUnreachable as error:
                 why = str(error)
+            if self._patience_s is not None and time.monotonic() - began > self._patience_s:
+                raise CallError(f"{self._title}: the API took nothing for {self._patience_s:g} s: {why}")
             if not told:
                 self._say("warn", f"{self._title}: waiting for the API: {why}")
                 told = True

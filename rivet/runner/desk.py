@@ -9,6 +9,7 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.stage import CancelScope
 from rivet.journal.stream import StreamWriter
+from rivet.modules.registry import Modules
 from rivet.runner.folder import JobFolder
 from rivet.runner.reach import ReachPolicy
 from rivet.runner.tools import ToolRoots
@@ -21,7 +22,8 @@ PublishChain = Callable[[JobId, Epoch, Sequence[tuple[StageKey, str]], str], Non
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`jobs` is the folder of all jobs' folders; `zygote` makes the Lua children of this slot."""
+    """`jobs` is the folder of all jobs' folders; `zygote` makes the Lua children of this slot; `modules` are
+    what their scripts may call."""
 
     runner: str
     session: SessionId
@@ -34,6 +36,7 @@ class Desk:
     uids: StageUids
     isolation: str
     zygote: Zygote
+    modules: Modules
     publish_chain: PublishChain
 
     def folder(self, job: JobId) -> JobFolder:

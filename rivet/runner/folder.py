@@ -73,6 +73,20 @@ class JobFolder:
         """The job cannot begin here: its first stage is to say so."""
         (self.path / "trouble").write_text(why)
 
+    def note_said(self, level: str, text: str) -> None:
+        """What the log of the first stage is to begin with."""
+        with (self.path / "said").open("a") as file:
+            file.write(json.dumps([level, text]) + "\n")
+
+    def said(self) -> list[tuple[str, str]]:
+        """What was noted, once."""
+        try:
+            lines = (self.path / "said").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        (self.path / "said").unlink()
+        return [(level, text) for level, text in map(json.loads, lines)]
+
     def trouble(self) -> str | None:
         try:
             return (self.path / "trouble").read_text()

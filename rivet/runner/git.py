@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from rivet.runner import git_token
 from rivet.runner.git_submodules import MOST_LEVELS, GitFailed, fetch_submodule, find_submodules
 from rivet.runner.reach import ProxyRules, ReachPolicy
 from rivet.runner.room import CannotStart, Room, RoomSpec
@@ -56,6 +57,7 @@ _ENVIRONMENT = {
 HARDENED = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never",
     "-c", "http.followRedirects=false", "-c", "credential.helper=", "-c", "submodule.recurse=false",
+    "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.alternateRefsCommand=true",
 )  # fmt: skip
 _REF = re.compile(
     r"(?!.*(\.\.|//|@\{|\.lock(/|$)|/\.))"
@@ -101,6 +103,7 @@ def fetch_git(
     stop: Callable[[], str | None] = lambda: None,
     timeout_s: float = MOST_WAIT_S,
     submodules: bool = False,
+    token: bytes | None = None,
     levels: int = MOST_LEVELS,
 ) -> str:
     """Bring `url` into `path` of the workspace and check out `ref` (a branch or tag) or `commit`; its hash.
@@ -109,14 +112,18 @@ def fetch_git(
     it is the other side's default branch. `depth` is how many commits of history, 0 for all. A folder that is
     a clone of the same URL is brought up to date, what was changed in it is lost. `on_output` gets one
     line. With `submodules` those of the commit are fetched too, `levels` within one another, from the URLs
-    that it names, where these may be reached. Raises GitFailed, RoomLost, CannotEnclose.
+    that it names, where these may be reached. `token` is for a server that wants one, and for those
+    submodules that it has too. Raises GitFailed, RoomLost, CannotEnclose.
     """
     begun = time.monotonic()
     source = find_source(url, reach)
     _check_wanted(ref, commit)
+    if token is not None and source.network is None:
+        raise GitFailed("git.clone: token: is for https and http; a folder of the runner takes none")
     quiet = replace(spec, home=None, read_only=(), network=None, binds=(), files={CONFIG: _CONFIG})
-    with Room(replace(quiet, network=source.network, binds=source.binds)) as room:
-        git = _Git(room, path, source, stop, begun + timeout_s)
+    files = {**quiet.files, **(git_token.files(token) if token is not None else {})}
+    with Room(replace(quiet, network=source.network, binds=source.binds, files=files)) as room:
+        git = _Git(room, path, source, stop, begun + timeout_s, has_token=token is not None)
         is_new = git.prepare()
         try:
             target = git.find(ref, commit)
@@ -140,6 +147,7 @@ def fetch_git(
             each, path, levels, lambda url, commit, at, left: fetch_git(
                 url, None, commit, depth, at, spec=spec, reach=reach, on_output=on_output, stop=stop,
                 timeout_s=begun + timeout_s - time.monotonic(), submodules=True, levels=left,
+                token=token if git_token.is_for(url, source.given) else None,
             ),
         )  # fmt: skip
     return found
@@ -190,7 +198,8 @@ class _Git:
     """Commands of git in one room and folder, each with nothing of the folder's own powers."""
 
     def __init__(
-        self, room: Room, path: str, source: Source, stop: Callable[[], str | None], until: float
+        self, room: Room, path: str, source: Source, stop: Callable[[], str | None], until: float,
+        *, has_token: bool = False,
     ) -> None:
         self._room = room
         self._files = RoomFiles(room)
@@ -199,6 +208,7 @@ class _Git:
         self._source = source
         self._stop = stop
         self._until = until
+        self._has_token = has_token
 
     def prepare(self) -> bool:
         """Make an empty repository (True), or make sure that what is there is a clone of the same URL."""
@@ -300,16 +310,18 @@ class _Git:
                 if self._room.spec.uid is not None
                 else ". It must be a repository of its own, that needs nothing outside of its folder"
             )
-        return ""
+        return git_token.refusal(said, has_token=self._has_token)
 
     def _try(self, *arguments: str, within: bool = True) -> tuple[int, bytes, bytes]:
         place = [f"--git-dir={self._folder}/.git", f"--work-tree={self._folder}"] if within else []
         protocol = ["-c", f"protocol.{self._source.protocol}.allow=always"]
+        if self._has_token:
+            protocol += git_token.ARGUMENTS
         output = _Kept()
         try:
             ended = self._room.run(
                 ["git", *HARDENED, *protocol, *place, *arguments],
-                env=_ENVIRONMENT,
+                env={**_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": self._source.protocol, "GIT_NO_LAZY_FETCH": "1"},
                 on_output=output.take,
                 timeout_s=max(0.1, self._until - time.monotonic()),
                 stop=self._stop,

@@ -20,8 +20,8 @@ MAX_LINES = 10_000_000
 class LogWriter:
     """Of one attempt. Lines go out within 15 ms, or when a chunk is full; a line that has no end yet waits.
 
-    A line over 64 KiB is cut into several, after secrets in it were masked. Use as a context manager: leaving
-    writes what is left.
+    A line over 64 KiB is cut into several, after secrets in it were masked. `lines_before` is how many the
+    attempt's log has already. Use as a context manager: leaving writes what is left.
     """
 
     def __init__(
@@ -31,6 +31,8 @@ class LogWriter:
         attempt: int,
         max_bytes: int,
         max_lines: int = MAX_LINES,
+        *,
+        lines_before: int = 0,
     ) -> None:
         self._journal, self._stage, self._attempt = journal, stage, attempt
         self._left, self._lines_left = max_bytes, max_lines
@@ -44,7 +46,7 @@ class LogWriter:
         self._packer = zstandard.ZstdCompressor(level=1)
         self._flusher = threading.Thread(target=self._flush_often, name="log-writer", daemon=True)
         self._failure: OSError | None = None
-        self.lines = 0
+        self.lines = lines_before
         self.bytes = 0
 
     def __enter__(self) -> Self:

@@ -1,12 +1,12 @@
 """Evaluate a stage's file in a Lua child, and see that it defines what the run was started with."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rivet.domain.ids import Path
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.pipeline import digest_of
-from rivet.modules import registry
 from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.sandbox.lua import LuaError, LuaLimits, Script, open_script
@@ -37,8 +37,8 @@ def open_stage(
         desk.zygote,
         order.lua,
         FILE,
-        LuaLimits(cpu_s=LUA_CPU_S, wall_s=seconds),
-        modules=registry.bindings(),
+        _limits(order, seconds),
+        modules=desk.modules.bindings(),
         values={"run": {name: facts.get(name) for name in VALUES}, "input": order.inputs, "matrix": {}},
         running_values={
             "run": {name: facts[name] for name in STAGE_VALUES if facts.get(name) is not None},
@@ -50,6 +50,13 @@ def open_stage(
         script.close()
         raise OtherDefinition
     return script
+
+
+def _limits(order: Order, seconds: float) -> LuaLimits:
+    """Ours, and what the pipeline asks for where that is less."""
+    limits = LuaLimits(cpu_s=LUA_CPU_S, wall_s=seconds)
+    asked = order.limits.get("memory", limits.memory_bytes)
+    return replace(limits, memory_bytes=min(limits.memory_bytes, asked))
 
 
 def value_at(table: Any, path: Path) -> Any:

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from rivet.sandbox.isolation.namespaces import HOME, OURS, WORKSPACE, interprete
 
 MOST_HEADER = 16 * 1024
 MOST_COMPLAINT = 4096
+MOST_LISTED = 2 * 1024 * 1024
 _LIBRARY = f"import sys; sys.path.insert(0, {OURS + '/lib'!r})\n"
 
 
@@ -43,7 +44,8 @@ class Bench(Protocol):
 class Wanted:
     """What to pack. `places` are globs by a folder of the room; a single file goes as it is with `one_file`.
 
-    `name` is what the thing is called in messages, `filename` what a tar of it is called.
+    `name` is what the thing is called in messages, `filename` what a tar of it is called. `exactly` is for a
+    whole workspace: it may be empty, and folders and times come back as they were.
     """
 
     name: str
@@ -51,15 +53,34 @@ class Wanted:
     places: Mapping[str, Sequence[str]]
     one_file: bool
     keep_links: bool
+    exactly: bool = False
 
 
 def pack(bench: Bench, link: BlobLink, title: str, wanted: Wanted, most_bytes: int) -> Contents:
     """Everything wanted, sent. Raises CallError naming what cannot be packed, or is too large."""
-    taken = _Taken(bench, link, f"{title}: {wanted.name}", most_bytes)
+    return _pack(bench, link, title, wanted, most_bytes, lists=False)[0]
+
+
+def pack_and_list(
+    bench: Bench, link: BlobLink, title: str, wanted: Wanted, most_bytes: int
+) -> tuple[Contents, dict[str, str]]:
+    """As `pack`, with the digest of each file's content by its path; too many are a CallError."""
+    contents, listed = _pack(bench, link, title, wanted, most_bytes, lists=True)
+    if len(listed) >= MOST_LISTED:
+        raise CallError(f"{title}: {contents.files} files are too many; one archive of them can be handed on")
+    return contents, _read_list(listed, title)
+
+
+def _pack(
+    bench: Bench, link: BlobLink, title: str, wanted: Wanted, most_bytes: int, *, lists: bool
+) -> tuple[Contents, bytes]:
+    taken = _Taken(bench, link, f"{title}: {wanted.name}", most_bytes, lists=lists)
     request = {
         "places": list(wanted.places.items()),
         "one_file": wanted.one_file,
         "keep_links": wanted.keep_links,
+        "exactly": wanted.exactly,
+        "lists": lists,
     }
     ended = bench.run_program(_program("pack", request), on_output=taken.take)
     if ended.exit_code != 0:
@@ -67,7 +88,17 @@ def pack(bench: Bench, link: BlobLink, title: str, wanted: Wanted, most_bytes: i
     contents = taken.contents(wanted.filename)
     if left_out := taken.header.get("left_out"):
         bench.say("warn", f"{title}: {left_out} sockets, pipes or devices were left out")
-    return contents
+    return contents, bytes(taken.err)
+
+
+def _read_list(listed: bytes, title: str) -> dict[str, str]:
+    try:
+        told = dict(json.loads(line) for line in listed.splitlines())
+    except (ValueError, TypeError):
+        told = {0: None}
+    if not all(isinstance(each, str) for pair in told.items() for each in pair):
+        raise CallError(f"{title}: the program in the stage's room was disturbed")
+    return told
 
 
 def unpack(
@@ -91,9 +122,25 @@ def unpack(
         "folders": dict(folders),
         "into": into,
         "wanted": None if wanted is None else list(wanted),
+        "exactly": False,
     }
+    return _unpack(bench, link, title, [contents.blob], request)
+
+
+def unpack_workspace(bench: Bench, link: BlobLink, title: str, all_of: Sequence[Contents]) -> int:
+    """Into the workspace, one after another, each packed from one; how many files. Raises CallError."""
+    if any(contents.form != "tar" for contents in all_of):
+        raise CallError(f"{title}: what is stored is no part of a workspace")
+    folders = {WORKSPACE.rpartition("/")[2]: WORKSPACE}
+    request = {"form": "tar", "folders": folders, "into": "", "wanted": None, "exactly": True}
+    return _unpack(bench, link, title, [contents.blob for contents in all_of], request)
+
+
+def _unpack(
+    bench: Bench, link: BlobLink, title: str, blobs: Sequence[Manifest], request: Mapping[str, Any]
+) -> int:
     said = _Said()
-    feeder = _Feeder(link, contents.blob, Progress(title, bench.say, contents.blob.size))
+    feeder = _Feeder(link, blobs, Progress(title, bench.say, sum(blob.size for blob in blobs)))
     ended = feeder.while_running(
         lambda stdin: bench.run_program(_program("unpack", request), on_output=said.take, stdin=stdin)
     )
@@ -113,15 +160,16 @@ def split_by_place(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 class _Said:
-    """What a program of ours wrote, bounded."""
+    """What a program of ours wrote, bounded; `lists`: it says more on standard error than what goes wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lists: bool = False) -> None:
         self.out = bytearray()
         self.err = bytearray()
+        self._most = {"stdout": MOST_HEADER, "stderr": MOST_LISTED if lists else MOST_HEADER}
 
     def take(self, stream: str, data: bytes) -> None:
         kept = self.out if stream == "stdout" else self.err
-        kept += data[: MOST_HEADER - len(kept)]
+        kept += data[: self._most[stream] - len(kept)]
 
     def complaint(self) -> str:
         lines = self.err.decode("utf-8", "replace").strip().splitlines()
@@ -131,8 +179,10 @@ class _Said:
 class _Taken(_Said):
     """The stream of the packer: a line that says what follows, then what is uploaded."""
 
-    def __init__(self, bench: Bench, link: BlobLink, title: str, most_bytes: int) -> None:
-        super().__init__()
+    def __init__(
+        self, bench: Bench, link: BlobLink, title: str, most_bytes: int, *, lists: bool
+    ) -> None:
+        super().__init__(lists=lists)
         self._bench, self._link, self._title, self._most_bytes = bench, link, title, most_bytes
         self._upload: Upload | None = None
         self.header: Mapping[str, Any] = {}
@@ -178,10 +228,10 @@ class _Taken(_Said):
 
 
 class _Feeder:
-    """Writes a blob into a pipe from a thread of its own, while the program in the room reads it."""
+    """Writes blobs into a pipe from a thread of its own, while the program in the room reads it."""
 
-    def __init__(self, link: BlobLink, blob: Manifest, progress: Progress) -> None:
-        self._link, self._blob, self._progress = link, blob, progress
+    def __init__(self, link: BlobLink, blobs: Iterable[Manifest], progress: Progress) -> None:
+        self._link, self._blobs, self._progress = link, blobs, progress
         self._error: BaseException | None = None
 
     def while_running(self, run: Callable[[int], Ended]) -> Ended:
@@ -201,11 +251,12 @@ class _Feeder:
 
     def _feed(self, write: int) -> None:
         try:
-            for content in self._link.pieces(self._blob):
-                view = memoryview(content)
-                while view:
-                    view = view[os.write(write, view) :]
-                self._progress.by(len(content))
+            for blob in self._blobs:
+                for content in self._link.pieces(blob):
+                    view = memoryview(content)
+                    while view:
+                        view = view[os.write(write, view) :]
+                    self._progress.by(len(content))
         except BrokenPipeError:
             # Whoever read has ended, and its exit code says why.
             pass

@@ -8,22 +8,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rivet.domain.kept_rules import kept_of
+from rivet.domain.kept_rules import Kept, kept_of
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.states import AttemptStatus, Reason
-from rivet.modules import registry
 from rivet.modules.contract import CallError
+from rivet.runner.ask_cache_key import ask_cache_key
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
-from rivet.runner.open_stage import OtherDefinition, open_stage, value_at
+from rivet.runner.open_stage import FILE, OtherDefinition, open_stage, value_at
+from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
+from rivet.runner.travel import KeepConflict, keep_files
 from rivet.sandbox.lua import LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
@@ -35,7 +37,8 @@ MAX_LOG_BYTES = 1024 * 1024 * 1024
 class Outcome:
     """`status` is None where the attempt is not ours any more and nothing more may be said of it.
 
-    `outputs` are what the stage set; `alone`: it was cancelled, and not with its run.
+    `outputs` are what the stage set, `lines` how many its log has; `alone`: it was cancelled, and not with
+    its run.
     """
 
     status: AttemptStatus | None
@@ -44,6 +47,7 @@ class Outcome:
     error: Mapping[str, Any] | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
+    lines: int = 0
 
 
 def perform(
@@ -63,9 +67,12 @@ def perform(
     """
     attempt = _Attempt(order, stage, number, desk, folder, journal, outputs, left_s)
     with LogWriter(journal, stage.key, number, MAX_LOG_BYTES) as log:
+        for level, text in folder.said():
+            log.say(level, text, stream="rivet")
         outcome = attempt.run(log)
         if outcome.error is not None:
             log.say("error", _with_place(outcome.error), stream="rivet")
+    outcome.lines = log.lines
     if outcome.status is not None:
         journal.record(
             RecordType.ATTEMPT_ENDED,
@@ -103,6 +110,7 @@ class _Attempt:
         self._script: Script | None = None
         self._exit_code: int | None = None
         self._calls: StageCalls | None = None
+        self._plugins = PluginCalls(desk.modules, journal.masker.mask_text)
 
     def run(self, log: LogWriter) -> Outcome:
         lease = LeaseKeeper(
@@ -149,17 +157,41 @@ class _Attempt:
             return script
         self._script = script
         with contextlib.closing(script):
-            keeps = StageKeeps(kept_of(value_at(script.table, self._stage.path)), self._stage.key, calls)
+            kept = kept_of(value_at(script.table, self._stage.path))
+            key = self._cache_key(kept, script, calls)
+            if isinstance(key, LuaError):
+                return key
+            keeps = StageKeeps(kept, key, self._stage.key, calls)
             keeps.before()
             error = script.run(self._stage.path, functools.partial(self._call, calls))
         failure = keeps.after(passed=error is None)
         if failure is not None:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
+        if error is None and self._stage.keep:
+            try:
+                keep_files(self._order, self._stage, self._desk, calls, calls.go_on)
+            except CallError as failed:
+                reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
+                return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
         return error
+
+    def _cache_key(self, kept: Kept, script: Script, calls: StageCalls) -> str | LuaError:
+        """Evaluated once an attempt, before the script: what is saved has the key that was looked for."""
+        if kept.cache is None:
+            return ""
+        if isinstance(kept.cache.key, str):
+            return kept.cache.key
+        asked = functools.partial(self._call, calls)
+        key = ask_cache_key(script, self._stage.path, kept.cache.key, asked, FILE)
+        if isinstance(key, str):
+            calls.say("info", f'the key of the cache is "{key}"')
+        return key
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
         try:
-            return self._masked(registry.call(module, function, args, calls))
+            if module in self._desk.modules.plugins:
+                return self._journal.masker.mask_value(self._plugins.call(module, function, args, calls))
+            return self._masked(self._desk.modules.call(module, function, args, calls))
         except CallError as error:
             if error.exit_code is not None:
                 self._exit_code = error.exit_code
@@ -178,6 +210,7 @@ class _Attempt:
 
     def _on_stop(self, _reason: str) -> None:
         """A process is stopped with its grace by the room; a script that only computes is killed."""
+        self._plugins.stop()
         if self._script is not None and not (self._calls and self._calls.in_process):
             self._script.kill()
 

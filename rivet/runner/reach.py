@@ -39,7 +39,7 @@ class ReachPolicy:
 
     def names(self, host: str, port: int) -> bool:
         """Whether the operator has named this host, so that whatever address it has is allowed."""
-        return any(_names(entry, host, port) for entry in self.allow_hosts)
+        return is_named(self.allow_hosts, host, port)
 
     def allows(self, address: IP, port: int) -> bool:
         """Whether the operator allows this address, by being public or by being named."""
@@ -93,7 +93,7 @@ class ProxyRules:
         if self.url is not None:
             if (host, port) != host_and_port(self.url):
                 raise Refused(f"{host}:{port} may not be reached here: only {self.url} may")
-        elif not self.everything and not any(_names(entry, host, port) for entry in self.hosts):
+        elif not self.everything and not is_named(self.hosts, host, port):
             raise Refused(
                 f'{host}:{port} is not granted to this pipeline: add "{host}:{port}" to its '
                 f"permissions = {{ network = {{ … }} }}"
@@ -126,6 +126,11 @@ def resolve(policy: ReachPolicy, host: str, port: int) -> list[IP]:
         f"{what} is {_kind(found[0])} address, which this runner does not allow. "
         f"Ask its operator to add {host}:{port} to RIVET_ALLOW_HOSTS"
     )
+
+
+def is_named(entries: Sequence[str], host: str, port: int) -> bool:
+    """Whether one of `entries` (a host or `*.host`, with a port or for all of them) means this host."""
+    return any(_names(entry, host, port) for entry in entries)
 
 
 def is_public(address: IP) -> bool:

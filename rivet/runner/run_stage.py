@@ -4,13 +4,14 @@ A user's failure is a result, never an exception. What is delivered twice is ans
 """
 
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rivet.domain.ids import Epoch, JobId, StageKey
-from rivet.domain.order import Order, OrderedStage
+from rivet.domain.order import HandsOn, Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.stage import after_attempt
 from rivet.domain.states import FINISHED_STAGE, AttemptStatus, OnLost, Reason, StageStatus
@@ -19,8 +20,12 @@ from rivet.runner.attempts import Attempts, Ended, attempt_number
 from rivet.runner.desk import Desk
 from rivet.runner.folder import Busy, JobFolder
 from rivet.runner.journal import Journal
+from rivet.runner.log_writer import LogWriter
+from rivet.runner.travel import store_workspace
 
 _log = logging.getLogger(__name__)
+
+MAX_SAID_BYTES = 64 * 1024
 
 Result = dict[str, Any]
 _GOES_ON = (StageStatus.PASSED, StageStatus.WARNED)
@@ -129,7 +134,8 @@ class _Work:
         if after is StageStatus.PENDING:
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
             return None
-        return Ended(status if status is AttemptStatus.LOST else after, outputs)
+        said = (number, int(end.get("lines", 0)))
+        return Ended(status if status is AttemptStatus.LOST else after, outputs, said=said)
 
     def _outcome_before(self, marks: list[dict[str, Any]]) -> tuple[str, Reason | None]:
         """What this stage becomes without running, because of what ended before it in this job."""
@@ -151,7 +157,28 @@ class _Work:
         if self._successor() is not None and not lost_again:
             return
         if not spool.tail or spool.tail[-1].type is not RecordType.JOB_DONE:
+            if self.order.hands_on is HandsOn.STORED:
+                self._store_workspace(spool, journal)
             journal.record(RecordType.JOB_DONE)
+
+    def _store_workspace(self, spool: Spool, journal: Journal) -> None:
+        """Where all has gone well; the log of the last attempt says what became of it."""
+        ends = [mark for mark in self.folder.marks(self.order.epoch) if mark["mark"] == "end"]
+        if not all(mark["status"] in _GOES_ON or mark.get("by_rule") for mark in ends):
+            return
+        last = next((mark for mark in reversed(ends) if "said" in mark), None)
+        if last is None:
+            store_workspace(self.order, self.stage.key, self.desk, self.folder, _say_aside)
+            return
+        attempt, lines = last["said"]
+        tail = spool.tail[-1] if spool.tail else None
+        said_before = (RecordType.LOG, last["stage"], attempt)
+        if tail is not None and (tail.type, tail.stage, tail.attempt) == said_before:
+            # By a process that is dead by now.
+            lines = max(lines, int(tail.data["first"]) - 1 + int(tail.data["count"]))
+        with LogWriter(journal, StageKey(last["stage"]), attempt, MAX_SAID_BYTES, lines_before=lines) as log:
+            say = functools.partial(log.say, stream="rivet")
+            store_workspace(self.order, self.stage.key, self.desk, self.folder, say)
 
     def _stored(self, marks: list[dict[str, Any]]) -> dict[str, Any] | None:
         """The end of this stage; after a lost one of a job that is begun again, that one's stands for all."""
@@ -171,3 +198,8 @@ class _Work:
     def _has_begun(self, marks: list[dict[str, Any]], stage: OrderedStage | StageKey | None) -> bool:
         key = stage.key if isinstance(stage, OrderedStage) else stage
         return any(mark["mark"] == "begin" and mark["stage"] == key for mark in marks)
+
+
+def _say_aside(level: str, text: str) -> None:
+    """Nothing of the job has a log: the runner's own says it."""
+    _log.log(logging.WARNING if level == "warn" else logging.INFO, "%s", text)

@@ -12,6 +12,7 @@ from uuid import UUID
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.errors import BadRecord, Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.order import HandsOn
 from rivet.domain.record import RecordType, pack
 from rivet.domain.runner import own_queue_of
 from rivet.journal.spool import read_spool
@@ -162,7 +163,7 @@ class Spooler:
         self.stream.forget(*key)
         if folder.epochs() == [key[1]]:
             order = folder.order(key[1])
-            if order is not None and order.hands_on:
+            if order is not None and order.hands_on is not HandsOn.NOTHING:
                 self._workspaces.keep(folder)
             folder.remove()
         else:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rivet.domain.annotation import MOST_OF_AN_ATTEMPT, Annotation
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.secret import Opaque
@@ -30,6 +31,7 @@ from rivet.runner.stage_background import StageBackground
 from rivet.runner.stage_files import StageFiles
 from rivet.runner.stage_git import run_git
 from rivet.runner.stage_groups import StageGroups
+from rivet.runner.stage_web import StageWeb
 
 GRACE_S = 10.0
 PAUSE_LOOK_S = 0.05
@@ -60,17 +62,22 @@ class StageCalls:
         self._stopped, self._assure = stopped, assure
         self._room: Room | None = None
         self._guard = threading.Lock()
+        self._annotated = 0
         self.in_process = False
         self.env: Mapping[str, str] = variables(order, stage)
         self.inputs: Mapping[str, Any] = order.inputs
         self.outputs: dict[str, Any] = dict(outputs)
         self.new_outputs: dict[str, Any] = {}
+        self.output_lists = order.output_lists
         self.facts: Mapping[str, Any] = order.facts
         self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self, self._go_on)
         self.caches = StageCaches(order, desk.client, self, self._go_on)
         self.reports = StageReports(self._record, journal.masker.mask_value)
         say = functools.partial(log.say, stream="rivet")
         self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, say, self._go_on)
+        self.web = StageWeb(
+            order.grants.hosts, desk.reach, self.secrets.joined, journal.masker.mask, say, self._go_on
+        )
         self.background = StageBackground(self, log)
         self._groups = StageGroups(log)
 
@@ -91,6 +98,15 @@ class StageCalls:
     def set_summary(self, markdown: str) -> None:
         markdown = self._journal.masker.mask_text(markdown)
         self._record(RecordType.SUMMARY, {"markdown": markdown.replace("\0", "")})
+
+    def annotate(self, annotation: Annotation) -> None:
+        self._log.say(annotation.level, str(annotation))
+        if self._annotated < MOST_OF_AN_ATTEMPT:
+            self._annotated += 1
+            told = self._journal.masker.mask_value(annotation).as_dict()
+            plain = {name: text.replace("\0", "") if isinstance(text, str) else text
+                     for name, text in told.items()}  # fmt: skip
+            self._record(RecordType.ANNOTATION, plain)
 
     def secret(self, name: str) -> Opaque:
         return self.secrets.get(name)
@@ -152,9 +168,22 @@ class StageCalls:
         )
 
     def fetch_git(
-        self, url: str, ref: str | None, commit: str | None, depth: int, path: str, *, submodules: bool
+        self,
+        url: str,
+        ref: str | None,
+        commit: str | None,
+        depth: int,
+        path: str,
+        *,
+        submodules: bool,
+        token: str | Opaque | None,
     ) -> str:
         self._go_on()
+        given = token.encode() if isinstance(token, str) else token
+        plain = self.secrets.joined(given) if isinstance(given, Opaque) else given
+        if plain:
+            # One that is no secret of the project, but got in some other way, is not to be told either.
+            self._journal.masker.add(plain)
         self.in_process = True
         try:
             return fetch_git(
@@ -168,6 +197,7 @@ class StageCalls:
                 on_output=self._log.output,
                 stop=self._stopped,
                 submodules=submodules,
+                token=plain,
             )
         except GitFailed as error:
             raise CallError(str(error)) from None

@@ -6,17 +6,20 @@ from rivet.modules.contract import CallError, StageContext
 
 
 class StageKeeps:
-    """`fields` are those of the stage. A cache never fails a stage: what is wrong with it is a warning."""
+    """`fields` are those of the stage, `key` that of its cache if it has one.
 
-    def __init__(self, fields: Kept, stage: StageKey, calls: StageContext) -> None:
-        self._fields, self._stage, self._calls = fields, stage, calls
+    A cache never fails a stage: what is wrong with it is a warning.
+    """
+
+    def __init__(self, fields: Kept, key: str, stage: StageKey, calls: StageContext) -> None:
+        self._fields, self._key, self._stage, self._calls = fields, key, stage, calls
 
     def before(self) -> None:
         """Restore the cache."""
         cache = self._fields.cache
         if cache is not None:
             try:
-                self._calls.caches.restore(cache.key, cache.fallback, cache.paths)
+                self._calls.caches.restore(self._key, cache.fallback, cache.paths)
             except CallError as error:
                 self._calls.say("warn", str(error))
 
@@ -35,7 +38,7 @@ class StageKeeps:
                 self._calls.say("warn", str(error))
         if cache is not None and passed:
             try:
-                self._calls.caches.save(cache.key, cache.paths)
+                self._calls.caches.save(self._key, cache.paths)
             except CallError as error:
                 self._calls.say("warn", str(error))
         return None

@@ -4,12 +4,15 @@ import logging
 import time
 
 from rivet.client import ApiProblem, ApiUnreachable
+from rivet.domain.artifact import Contents
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.order import PROTOCOL, Order
 from rivet.domain.states import FINISHED_STAGE, StageStatus
+from rivet.modules.contract import CallError
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.folder import Busy, JobFolder, now_s, remove_tree
 from rivet.runner.room import prepare_workspace
+from rivet.runner.travel import lay_out
 from rivet.runner.workspaces import WorkspaceLost, Workspaces, restore
 
 _log = logging.getLogger(__name__)
@@ -57,14 +60,24 @@ def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
     if not goes_on:
         remove_tree(folder.workspace)
         remove_tree(folder.home)
-    if not folder.workspace.exists() and order.start is not None:
+    is_new = not folder.workspace.exists()
+    stored: list[Contents] = []
+    if is_new and order.start is not None:
         try:
             Workspaces(desk.jobs).start(folder, order.start, desk.uids.of)
         except WorkspaceLost as lost:
-            folder.note_trouble(str(lost))
+            if order.start.stored is None:
+                folder.note_trouble(str(lost))
+            else:
+                stored = [order.start.stored]
     for place in (folder.workspace, folder.home):
         if not place.exists():
             prepare_workspace(place, desk.uids.of(folder.path))
+    if is_new and first is not None and (stored or order.brings):
+        try:
+            lay_out(order, first.key, [*stored, *order.brings], desk, folder, folder.note_said)
+        except CallError as error:
+            folder.note_trouble(str(error))
 
 
 def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None:

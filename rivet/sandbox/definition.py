@@ -1,10 +1,11 @@
 """Checks a pipeline file: evaluates it in a confined child and gives every finding its line and column."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rivet.domain.definition_rules import read_definition
+from rivet.domain.field_rules import UNLIMITED, TimeLimits
 from rivet.domain.pipeline import Checked, Finding, Place, digest_of
 from rivet.sandbox.lua import CallKind, LuaError, LuaLimits, Zygote, open_script
 from rivet.sandbox.places import Places
@@ -56,15 +57,21 @@ def check(
     inputs: Mapping[str, Any] | None = None,
     run: Mapping[str, Any] | None = None,
     limits: LuaLimits | None = None,
+    times: TimeLimits = UNLIMITED,
+    plugins: Collection[str] = (),
 ) -> Checked:
     """Evaluate a file and check what it defines.
 
+    `times` are the operator's maxima of `timeout`, `plugins` the modules that plug-ins bring along.
     With `inputs` (checked ones), and the facts of `run`, it is resolved as at a run's start: `stages` given
     as a function is called. Whatever is wrong with the file is in `places`, never raised. Raises NoChild.
     """
     calls: dict[str, dict[str, CallKind]] = {
         module: dict.fromkeys(functions, "call") for module, functions in LANGUAGE.items()
     }
+    # What functions they have is not known here: an empty module with values refuses whatever is read of it.
+    calls |= {name: {} for name in plugins}
+    values: dict[str, Mapping[str, Any]] = {name: {} for name in plugins}
     resolve = inputs is not None
     script = open_script(
         zygote,
@@ -72,14 +79,14 @@ def check(
         filename,
         limits or LuaLimits(),
         modules=calls,
-        values={"input": inputs or {}, "run": run or {}} if resolve else {},
+        values=values | {"input": inputs or {}, "run": run or {}} if resolve else values,
         resolve=resolve,
     )
     if isinstance(script, LuaError):
         return Checked(None, None, [_place_of_error(script, source)], "")
     with script:
         table = script.table
-    definition, findings = read_definition(table, resolved=resolve)
+    definition, findings = read_definition(table, resolved=resolve, times=times)
     places = Places(_raw(source)) if findings else None
     told = [_place_of(finding, places) for finding in findings] if places is not None else []
     told.sort(key=lambda place: (place.line, place.column))

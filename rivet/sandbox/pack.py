@@ -2,12 +2,15 @@
 
 Runs by itself (`python -I -S -c … REQUEST`) and imports nothing of ours but its neighbours for files. REQUEST
 is JSON: `places` are `[folder, globs]` by a folder of the room, `one_file` allows a single plain file to be
-sent as its bytes, `keep_links` keeps links that lead out of their folder.
+sent as its bytes, `keep_links` keeps links that lead out of their folder. `exactly` is for whole workspaces:
+times are told to the fraction of a second, and there may be no file at all. With `lists` the digest of each
+file's content is written to standard error, a line of JSON each.
 
 First comes a line of JSON that says what follows: `form`, `filename`, `root`, `files`, `size` (of the files'
 contents) and `left_out` (sockets and the like). What goes wrong is the last line on standard error.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -119,9 +122,10 @@ def _split(glob: str) -> "tuple[str, list[str]]":
 class Exactly(io.RawIOBase):
     """Reads a file as long as it was when it was found; one that has shrunk meanwhile is an error."""
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str, size: int, digests: bool = False) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._path, self._left = path, size
+        self.digest = hashlib.sha256() if digests else None
 
     def readable(self) -> bool:
         return True
@@ -132,6 +136,8 @@ class Exactly(io.RawIOBase):
         if wanted and not data:
             raise Wrong(f'"{self._path}" became shorter while it was read')
         self._left -= len(data)
+        if self.digest is not None:
+            self.digest.update(data)
         # tarfile takes a short read for the end.
         return data + self.read(wanted - len(data)) if len(data) < wanted else data
 
@@ -153,21 +159,33 @@ def _write(out: "io.RawIOBase", data: bytes) -> None:
         view = view[out.write(view) or 0 :]
 
 
-def send_tar(found: "list[tuple[str, Found]]", out: "io.RawIOBase") -> None:
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, bufsize=COPY_BYTES) as tar:
-        for name, (_, whole, known) in found:
+def send_tar(
+    found: "list[tuple[str, Found]]", out: "io.RawIOBase", exactly: bool = False, lists: bool = False
+) -> None:
+    form = tarfile.PAX_FORMAT if exactly else tarfile.GNU_FORMAT
+    with tarfile.open(fileobj=out, mode="w|", format=form, bufsize=COPY_BYTES) as tar:
+        for name, (path, whole, known) in found:
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = stat.S_IMODE(known.st_mode), int(known.st_mtime)
+            if exactly:
+                member.mtime = known.st_mtime
+            digest = ""
             if stat.S_ISREG(known.st_mode):
                 member.size = known.st_size
-                with Exactly(whole, known.st_size) as file:
+                with Exactly(whole, known.st_size, lists) as file:
                     tar.addfile(member, file)
+                    digest = file.digest.hexdigest() if file.digest is not None else ""
             elif stat.S_ISLNK(known.st_mode):
                 member.type, member.linkname = tarfile.SYMTYPE, os.readlink(whole)
                 tar.addfile(member)
+                digest = "-> " + hashlib.sha256(os.fsencode(member.linkname)).hexdigest()
             else:
                 member.type = tarfile.DIRTYPE
                 tar.addfile(member)
+            if lists and digest:
+                # A name that is no text is told in a way that can be stored.
+                told = os.fsencode(path).decode("utf-8", "backslashreplace")
+                sys.stderr.write(json.dumps([told, digest]) + "\n")
             # It would remember every one of them.
             tar.members = []  # type: ignore[attr-defined]
 
@@ -185,7 +203,7 @@ def main() -> None:
             if name != ".":
                 found.append((prefix + name, each))
     files = [each for each in found if not stat.S_ISDIR(each[1][2].st_mode)]
-    if not files:
+    if not files and not request["exactly"]:
         raise Wrong("what is named holds no file")
     alone = files[0][1] if len(found) == 1 and request["one_file"] else None
     is_file = alone is not None and stat.S_ISREG(alone[2].st_mode)
@@ -201,7 +219,7 @@ def main() -> None:
     if is_file and alone is not None:
         send_file(alone, out)
     else:
-        send_tar(found, out)
+        send_tar(found, out, request["exactly"], request["lists"])
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 Runs by itself (`python -I -S -c … REQUEST`, the stream on standard input), imports nothing of ours. REQUEST
 is JSON: `form` is `file` or `tar`, `filename` and `size` are of a single one, `folders` are the room's
-folders by the first part of a member's name (`""`: every name, whole), `into` is a path below them, and
-`wanted`, if there, the paths below which something is unpacked. What goes wrong is the last line on standard
-error; how many files there were is written to standard output.
+folders by the first part of a member's name (`""`: every name, whole), `into` is a path below them,
+`wanted`, if there, the paths below which something is unpacked. `exactly` gives folders the mode and time
+that they had, and files their time to the fraction of a second; then the stream may hold several tars, one
+after another, of which a later file stands for an earlier one of its name.
+What goes wrong is the last line on standard error; how many files there were is written to standard output.
 
 A folder is entered by its own descriptor and no link is followed, of the archive or there before. Links are
 made last.
@@ -36,13 +38,20 @@ class Below:
         self._top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parts: tuple[str, ...] = ()
         self._fd = os.dup(self._top)
-        self.links: list[tuple[str, str]] = []
+        self.links: dict[tuple[str, ...], str] = {}
+        self.made: dict[tuple[str, ...], tuple[int, float]] = {}
 
-    def make_links(self) -> None:
-        for path, target in self.links:
-            folder, name = self._parent(path)
+    def finish(self) -> None:
+        """Make the links, then give the folders what they were noted with, the deepest first."""
+        for path, target in self.links.items():
+            folder, name = self._parent("/".join(path))
             _make_way(folder, name)
             os.symlink(target, name, dir_fd=folder)
+        for parts, (mode, mtime) in sorted(self.made.items(), key=lambda each: -len(each[0])):
+            self._enter(parts)
+            os.utime(self._fd, (mtime, mtime))
+            os.fchmod(self._fd, mode & 0o777)
+            self._leave()
 
     def close(self) -> None:
         os.close(self._fd)
@@ -51,8 +60,15 @@ class Below:
     def make_folder(self, path: str) -> None:
         self._enter(_parts(path))
 
-    def write(self, path: str, source: "BinaryIO", size: int, mode: int, mtime: int) -> None:
+    def note_folder(self, path: str, mode: int, mtime: float) -> None:
+        self.made[_parts(path)] = (mode, mtime)
+
+    def link(self, path: str, target: str) -> None:
+        self.links[_parts(path)] = target
+
+    def write(self, path: str, source: "BinaryIO", size: int, mode: int, mtime: float) -> None:
         """A file of exactly `size` bytes; one that is there already is replaced when the new one is whole."""
+        self.links.pop(_parts(path), None)
         folder, name = self._parent(path)
         draft = f".{os.getpid()}.part"
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
@@ -107,6 +123,11 @@ class Below:
         os.close(self._fd)
         self._fd, self._parts = fd, parts
 
+    def _leave(self) -> None:
+        """Stand at the top: what was just left may not be entered any more."""
+        os.close(self._fd)
+        self._fd, self._parts = os.dup(self._top), ()
+
 
 def _parts(path: str) -> "tuple[str, ...]":
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
@@ -142,18 +163,19 @@ def unpack_tar(
     into: str = "",
     wanted: "list[str] | None" = None,
     keep_links: bool = True,
+    exactly: bool = False,
 ) -> int:
     """All members, or those below `wanted`, each below its folder; how many files. Raises Wrong."""
     places = {first: Below(folder) for first, folder in folders.items()}
     files = 0
     try:
-        with tarfile.open(fileobj=source, mode="r|", bufsize=COPY_BYTES) as tar:
+        with tarfile.open(fileobj=source, mode="r|", bufsize=COPY_BYTES, ignore_zeros=exactly) as tar:
             while (member := tar.next()) is not None:
-                files += _unpack(tar, member, places, into, wanted, keep_links)
+                files += _unpack(tar, member, places, into, wanted, keep_links, exactly)
                 # It would remember every one of them.
                 tar.members = []  # type: ignore[attr-defined]
         for place in places.values():
-            place.make_links()
+            place.finish()
     except tarfile.TarError as error:
         raise Wrong(f"the stream is no whole tar: {error}") from error
     finally:
@@ -169,6 +191,7 @@ def _unpack(
     into: str,
     wanted: "list[str] | None",
     keep_links: bool,
+    exactly: bool,
 ) -> int:
     parts = _parts(member.name)
     if member.name.startswith("/"):
@@ -182,16 +205,19 @@ def _unpack(
     path = f"{into}/{path}"
     if member.isdir():
         place.make_folder(path)
+        if exactly:
+            place.note_folder(path, member.mode, member.mtime)
         return 0
     if member.issym():
         if not keep_links and _leads_out(parts, member.linkname):
             raise Wrong(f'"{member.name}" is a link that leads out of the folder, to {member.linkname}')
-        place.links.append((path, member.linkname))
+        place.link(path, member.linkname)
         return 1
     content = tar.extractfile(member) if member.isreg() else None
     if content is None:
         raise Wrong(f'"{member.name}" is neither a file nor a folder nor a link')
-    place.write(path, content, member.size, member.mode, int(member.mtime))  # type: ignore[arg-type]
+    mtime = member.mtime if exactly else int(member.mtime)
+    place.write(path, content, member.size, member.mode, mtime)  # type: ignore[arg-type]
     return 1
 
 
@@ -213,7 +239,7 @@ def main() -> None:
     if request["form"] == "file":
         files = unpack_file(source, folders[""], f"{into}/{request['filename']}", request["size"])
     else:
-        files = unpack_tar(source, folders, into, request["wanted"])
+        files = unpack_tar(source, folders, into, request["wanted"], exactly=request["exactly"])
     sys.stdout.write(f"{files}\n")
 
 

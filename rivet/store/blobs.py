@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import ProjectId
-from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, PIECE
+from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, KEPT_FILES, PIECE, SNAPSHOT
 
 _NEW_PIECE = upsert(PIECE)
 _ADD_PIECE = _NEW_PIECE.on_conflict_do_update(
@@ -27,6 +27,8 @@ _FORGET = delete(BLOB).where(
     BLOB.c.id == bindparam("blob"),
     ~select(ARTIFACT.c.run_id).where(ARTIFACT.c.blob_id == bindparam("blob")).exists(),
     ~select(CACHE.c.id).where(CACHE.c.blob_id == bindparam("blob")).exists(),
+    ~select(SNAPSHOT.c.job_id).where(SNAPSHOT.c.blob_id == bindparam("blob")).exists(),
+    ~select(KEPT_FILES.c.run_id).where(KEPT_FILES.c.blob_id == bindparam("blob")).exists(),
 )
 _AT_ONCE = 1000
 

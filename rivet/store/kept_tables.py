@@ -1,8 +1,9 @@
-"""The tables of what is kept: pieces and blobs, artifacts, caches, reports. `migrations/` makes them."""
+"""The tables of what is kept: blobs and what refers to them, and reports. `migrations/` makes them."""
 
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     DateTime,
@@ -78,6 +79,33 @@ CACHE = Table(
     _made("created_at", _TIME),
     _made("used_at", _TIME),
     UniqueConstraint("pipeline_id", "branch", "key"),
+)
+
+SNAPSHOT = Table(
+    "snapshot",
+    METADATA,
+    Column("job_id", Uuid, primary_key=True),
+    Column("epoch", Integer, nullable=False),  # in which the job left it
+    Column("form", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("blob_id", Uuid, nullable=False),
+    _made("created_at", _TIME),
+)
+
+KEPT_FILES = Table(
+    "kept_files",
+    METADATA,
+    Column("run_id", Uuid, primary_key=True),
+    Column("stage", Text, primary_key=True),
+    Column("form", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("paths", JSON, nullable=False),  # the digest of each file's content by its path
+    Column("blob_id", Uuid, nullable=False),
+    _made("created_at", _TIME),
 )
 
 TEST_CASE = Table(

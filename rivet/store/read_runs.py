@@ -13,6 +13,7 @@ from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.states import Reason
 from rivet.store.failures import told_as_unavailable
+from rivet.store.read_told import annotations_of, summary_of
 from rivet.store.records import iso
 
 NO_RUNNER_AFTER_S = 5.0
@@ -125,7 +126,8 @@ class RunReads:
             rows = connection.execute(_ONE, {"run": run}).all()
             if not rows:
                 raise NotFound(f"there is no run {run}")
-            return self._shown(rows, base_url, connection)[0]
+            told = {"annotations": annotations_of(run, connection), "summary": summary_of(run, connection)}
+            return self._shown(rows, base_url, connection)[0] | told
 
     def page(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import SessionId, TokenId
@@ -62,6 +62,14 @@ _GONE = (
         ~select(JOB.c.id)
         .where(JOB.c.session == RUNNER.c.session, JOB.c.status == JobStatus.RUNNING.value)
         .exists(),
+    )
+    .order_by(RUNNER.c.name)
+)
+_SERVING = (
+    select(RUNNER.c.name)
+    .where(
+        RUNNER.c.status == RunnerStatus.ONLINE.value,
+        bindparam("of_queue", type_=Text) == func.any(RUNNER.c.queues),
     )
     .order_by(RUNNER.c.name)
 )
@@ -136,6 +144,9 @@ class PostgresRunners:
 
     def held_by(self, session: SessionId) -> Sequence[Job]:
         return [job_of(row) for row in self._connection.execute(_HELD, {"of_session": session})]
+
+    def serving(self, queue: str) -> Sequence[str]:
+        return list(self._connection.execute(_SERVING, {"of_queue": queue}).scalars())
 
     def names(self) -> Sequence[str]:
         return list(self._connection.execute(_NAMES).scalars())

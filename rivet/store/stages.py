@@ -131,6 +131,14 @@ _OUTPUTS = (
     .where(OUTPUT.c.run_id == bindparam("run"))
     .order_by(STAGE.c.ordinal)
 )
+_OUTPUT_LISTS = text(
+    """
+    SELECT output.name, output.value FROM output
+    JOIN stage ON stage.run_id = output.run_id AND stage.key = output.stage
+    WHERE output.run_id = :run AND (stage.spec ->> 'row') IS NOT NULL
+    ORDER BY stage.ordinal
+    """
+)
 _FORGET_OUTPUTS = delete(OUTPUT).where(
     OUTPUT.c.run_id == bindparam("run"), OUTPUT.c.stage == bindparam("of_stage")
 )
@@ -266,6 +274,12 @@ class PostgresStages:
 
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         return {row.name: row.value for row in self._connection.execute(_OUTPUTS, {"run": run})}
+
+    def output_lists(self, run: RunId) -> Mapping[str, Sequence[Any]]:
+        lists: dict[str, list[Any]] = {}
+        for row in self._connection.execute(_OUTPUT_LISTS, {"run": run}):
+            lists.setdefault(row.name, []).append(row.value)
+        return lists
 
     def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None:
         """Raises ValueError for a name or value over its bound."""

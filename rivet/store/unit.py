@@ -14,6 +14,7 @@ from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
+from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
 from rivet.store.outbox import PostgresOutbox
@@ -84,6 +85,8 @@ class Transaction:
         self.blobs = PostgresBlobs(connection)
         self.artifacts = PostgresArtifacts(connection)
         self.caches = PostgresCaches(connection)
+        self.snapshots = PostgresSnapshots(connection)
+        self.keeps = PostgresKeeps(connection)
         self.reports = PostgresReports(connection)
 
     def now(self) -> datetime:

@@ -1,10 +1,11 @@
 """Definitions evaluated in Lua children: a few at a time, whatever is asked for at once."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rivet.domain.errors import Unavailable
+from rivet.domain.field_rules import UNLIMITED, TimeLimits
 from rivet.domain.pipeline import Checked
 from rivet.engine.ports import Asked, CannotEvaluate
 from rivet.modules import registry
@@ -21,10 +22,12 @@ LIMITS = LuaLimits(cpu_s=3.0, wall_s=15.0)
 
 
 class LuaEvaluator:
-    """The engine's Evaluator over one zygote."""
+    """The engine's Evaluator over one zygote, with the operator's maxima and the modules of plug-ins."""
 
-    def __init__(self, zygote: Zygote) -> None:
-        self._zygote = zygote
+    def __init__(
+        self, zygote: Zygote, times: TimeLimits = UNLIMITED, plugins: Collection[str] = ()
+    ) -> None:
+        self._zygote, self._times, self._plugins = zygote, times, plugins
         self._free = threading.BoundedSemaphore(AT_ONCE)
 
     def check(
@@ -39,7 +42,10 @@ class LuaEvaluator:
         if not self._free.acquire(timeout=WAIT_S):
             raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
         try:
-            return check(self._zygote, source, filename, inputs=inputs, run=run, limits=LIMITS)
+            return check(
+                self._zygote, source, filename, inputs=inputs, run=run, limits=LIMITS,
+                times=self._times, plugins=self._plugins,
+            )  # fmt: skip
         except NoChild as error:
             raise Unavailable(f"no Lua process can be had: {error}") from error
         finally:
@@ -58,7 +64,7 @@ class LuaEvaluator:
 
     def _asked(self, asked: Asked) -> Any:
         run = {name: asked.run.get(name) for name in VALUES}
-        readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run)
+        readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run, asked.output_lists)
         script = open_script(
             self._zygote, asked.source, FILE, LIMITS, modules=registry.bindings(),
             values={"run": run, "input": asked.inputs, "matrix": {}}, resolve=True,

@@ -23,6 +23,8 @@ from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
 from rivet.journal.stream import StreamWriter
+from rivet.modules.plugins import find_plugins
+from rivet.modules.registry import Modules
 from rivet.redis_link import connect
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.reach import ReachPolicy
@@ -51,6 +53,7 @@ class Station:
     tools: ToolRoots
     isolation: str
     slots: int
+    modules: Modules
 
     @property
     def jobs(self) -> Path:
@@ -70,19 +73,28 @@ def open_station(settings: Settings, queues: Sequence[str], slots: int) -> Stati
         _let_stages_pass(folder / "jobs")
     _lock(folder)
     tools = station_tools(settings)
+    modules = station_modules(settings)
     found = probe()
     if settings.isolation not in ("auto", "namespaces") or found.level != "namespaces":
         raise CannotServe(
             f"isolation {settings.isolation!r} cannot be had here: {found.detail}. {found.mend}".strip()
         )
     session = _register(settings, folder, tuple(queues), slots, found.level)
-    return Station(settings, folder, session, tools, found.level, slots)
+    return Station(settings, folder, session, tools, found.level, slots, modules)
 
 
 def station_tools(settings: Settings) -> ToolRoots:
     """What stages see of this machine's tools."""
     path = os.pathsep.join(settings.tools) or os.environ.get("PATH", os.defpath)
     return find_tools(path, rivet_home=settings.home)
+
+
+def station_modules(settings: Settings) -> Modules:
+    """Our modules and the allowed plug-ins'; what is wrong with one is logged, and it is left out."""
+    found = find_plugins(settings.plugins)
+    for fault in found.faults:
+        _log.warning("%s; scripts do without it: `rivet doctor` tells what to do", fault.told())
+    return Modules(found.functions)
 
 
 def _let_stages_pass(folder: Path) -> None:
@@ -217,6 +229,7 @@ def desk_of(station: Station, app: Celery) -> Desk:
         uids=uids,
         isolation=station.isolation,
         zygote=Zygote(uids.of_lua),
+        modules=station.modules,
         publish_chain=chain_publisher(app, settings.runner_name),
     )
 

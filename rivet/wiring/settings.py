@@ -15,6 +15,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rivet.domain.field_rules import Most, TimeLimits
+
 Listed = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -63,9 +65,23 @@ class Settings(BaseSettings):
     )
     artifact_mib: int = Field(default=10 * 1024, ge=1, description="The most that one artifact may have.")
     cache_mib: int = Field(default=5 * 1024, ge=1, description="The most that one cache may have.")
+    max_stage_seconds: float = Field(
+        default=24 * 3600.0, gt=0, description="The longest `timeout` that a stage may ask for."
+    )
+    max_run_seconds: float = Field(
+        default=7 * 24 * 3600.0, gt=0, description="The longest `timeout` that a pipeline may ask for."
+    )
+    plugins: Listed = Field(
+        default=("all",), description="Plug-ins' modules that pipelines may use: names, all, or none."
+    )
+    snapshot_mib: int = Field(
+        default=10 * 1024,
+        ge=1,
+        description="The most that a stored workspace, or what a stage keeps, may have.",
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
-    @field_validator("allow_hosts", "allow_paths", "tools", "queues", mode="before")
+    @field_validator("allow_hosts", "allow_paths", "tools", "queues", "plugins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -92,6 +108,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = Path(os.environ.get("RIVET_CONFIG", "rivet.toml"))
         return init_settings, env_settings, _TomlSource(settings_cls, toml_file=file)
+
+    def time_limits(self) -> TimeLimits:
+        """The operator's maxima, with the settings that they come from."""
+        return TimeLimits(
+            stage=Most(self.max_stage_seconds, "RIVET_MAX_STAGE_SECONDS"),
+            run=Most(self.max_run_seconds, "RIVET_MAX_RUN_SECONDS"),
+        )
 
     def stage_uid_range(self) -> tuple[int, int]:
         """First and last user id for workspaces."""

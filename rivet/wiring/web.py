@@ -17,6 +17,7 @@ from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.ports import Evaluator, Ids
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, SecretVault, TicketSigner
+from rivet.modules.plugins import plugin_names
 from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
 from rivet.store.read_kept import KeptReads
@@ -111,7 +112,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         records=RecordReads(store.engine),
         stored=StoredReads(store.engine),
         kept=KeptReads(store.engine),
-        evaluator=LuaEvaluator(zygote),
+        evaluator=LuaEvaluator(zygote, settings.time_limits(), plugin_names(settings.plugins)),
         tickets=keyring.tickets(),
         vault=keyring.vault(),
         ids=Uuid7(),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin_folders import GOOD, WILD, a_package, install_semver, python_path
+
 from .rivet_home import RivetHome, Web
 
 
@@ -48,9 +50,18 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def system(make_home, web) -> RivetHome:
+def plugins(tmp_path_factory) -> str:
+    """A path with three plug-ins: that of the examples, one that fails, and one that cannot be imported."""
+    folder, broken = tmp_path_factory.mktemp("plugins"), tmp_path_factory.mktemp("broken")
+    a_package(broken, "rivet-broken", {"broken": "of_broken"}, {"of_broken.py": "raise RuntimeError('no good')"})
+    a_package(broken, "rivet-echo", {"echo": "of_echo"}, {"of_echo.py": GOOD.format(name="echo") + WILD})
+    return python_path(install_semver(folder), broken)
+
+
+@pytest.fixture(scope="session")
+def system(make_home, web, plugins) -> RivetHome:
     """Shared: nothing in it is killed."""
-    return make_home(environment={"RIVET_ALLOW_HOSTS": f"127.0.0.1:{web.port}"})
+    return make_home(environment={"RIVET_ALLOW_HOSTS": f"127.0.0.1:{web.port}", "PYTHONPATH": plugins})
 
 
 @pytest.fixture

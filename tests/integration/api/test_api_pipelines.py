@@ -88,3 +88,13 @@ def test_a_source_that_is_too_big_is_told_its_bound(api, megabytes):
     assert answer.status == (422 if megabytes < 4 else 413)
     assert "1 MiB" in answer.json["detail"]
     assert answer.json["code"] == ("invalid_input" if megabytes < 4 else "too_large")
+
+
+def test_a_timeout_over_the_operators_maximum_is_refused_wherever_it_is_given(api):
+    source = 'return {\n  name = "Too Long",\n  timeout = "200h",\n  stages = { { name = "a", script = function() end } } }'
+    (finding,) = api.ask("POST", "/pipelines/check", {"source": source}).json["findings"]
+    assert (finding["code"], finding["line"]) == ("over-limit", 3)
+    assert finding["message"].endswith("the server's operator sets the maximum (RIVET_MAX_RUN_SECONDS=604800)")
+    for path, body in ((P, {"source": source}), (f"{P}/too-long/runs", {"source": source})):
+        answer = api.ask("POST", path, body)
+        assert (answer.status, answer.json["findings"][0]["code"]) == (422, "over-limit")

@@ -1,5 +1,6 @@
 """`git.clone` against real repositories: over a path, over HTTP that knows git, and over plain files."""
 
+import base64
 import os
 import subprocess
 import threading
@@ -58,13 +59,14 @@ def repository(tmp_path: Path) -> Repository:
 def clone(spec, repository):
     """Clones into the workspace of this test, with everything beneath its folder allowed."""
 
-    def run(url: str | None = None, ref=None, commit=None, depth=1, path=".", reach=None) -> str:
+    def run(url: str | None = None, ref=None, commit=None, depth=1, path=".", reach=None, token=None) -> str:
         told = bytearray()
         reach = reach or ReachPolicy(allow_paths=(str(repository.folder.parent),))
         url = url or f"file://{repository.folder}"
         found = fetch_git(
-            url, ref, commit, depth, path, spec=spec, reach=reach, on_output=lambda _, data: told.extend(data)
-        )
+            url, ref, commit, depth, path, spec=spec, reach=reach,
+            on_output=lambda _, data: told.extend(data), token=token,
+        )  # fmt: skip
         assert found[:12] in told.decode()
         assert told.count(b"\n") == 1
         return found
@@ -84,6 +86,13 @@ class GitOverHttp(BaseHTTPRequestHandler):
     def answer(self) -> None:
         path, _, query = self.path.partition("?")
         length = int(self.headers.get("Content-Length") or 0)
+        given = self.headers.get("Authorization")
+        if self.server.wants is not None and given != self.server.wants:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if path.startswith("/moved/"):
             self.send_response(301)
             self.send_header("Location", path.replace("/moved/", "/repository/") + "?" + query)
@@ -114,14 +123,21 @@ class GitOverHttp(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(repository) -> Iterator[int]:
-    """The port at which the repository is served as /repository/.git."""
+def server(repository) -> Iterator[ThreadingHTTPServer]:
+    """Serves the repository as /repository/.git; `wants` is the Authorization that it asks for."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), GitOverHttp)
     server.root = str(repository.folder.parent)
+    server.wants = None
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server.server_port
+    yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def served(server) -> int:
+    """The port of the server that asks nobody who they are."""
+    return server.server_port
 
 
 def test_the_default_branch_is_cloned_with_one_commit(clone, repository, room, shell):
@@ -243,6 +259,55 @@ def test_credentials_in_a_url_are_refused_without_repeating_them(clone):
     with pytest.raises(GitFailed) as raised:
         clone("https://alice:hunter2@example.org/a.git")
     assert "hunter2" not in str(raised.value)
+
+
+TOKEN = b"ghp_Zx81kQw04LmB7sTy5RvC2nXd9PfH3jUa"
+
+
+def test_a_token_is_handed_over_and_left_nowhere(clone, repository, server, room, shell):
+    server.wants = "Basic " + base64.b64encode(b"x-access-token:" + TOKEN).decode()
+    url = f"http://127.0.0.1:{server.server_port}/repository/.git"
+    allowed = ReachPolicy(allow_hosts=(f"127.0.0.1:{server.server_port}",))
+    assert clone(url, reach=allowed, token=TOKEN + b"\n") == repository.last
+    _, heard = shell(room, f"grep -rl {TOKEN.decode()} /workspace /home /tmp /run 2>/dev/null; echo searched")
+    assert heard.text == "searched\n"
+    with pytest.raises(GitFailed, match=r"git\.clone takes a token") as without:
+        clone(url, path="second", reach=allowed)
+    with pytest.raises(GitFailed, match="The token was not accepted") as refused:
+        clone(url, path="third", reach=allowed, token=b"wrong-" + TOKEN)
+    assert TOKEN.decode() not in f"{without.value} {refused.value}"
+
+
+def test_a_clones_own_configuration_gets_hold_of_no_token(clone, repository, server, room, shell):
+    server.wants = "Basic " + base64.b64encode(b"x-access-token:" + TOKEN).decode()
+    url = f"http://127.0.0.1:{server.server_port}/repository/.git"
+    allowed = ReachPolicy(allow_hosts=(f"127.0.0.1:{server.server_port}",))
+    clone(url, reach=allowed, token=TOKEN)
+    take = "!cat > /workspace/taken; cat /run/rivet/credential >> /workspace/taken; false"
+    shell(
+        room,
+        f"git config credential.helper '{take}'; git config 'credential.{url}.helper' '{take}';"
+        f"git config core.askPass /workspace/ask; git config core.alternateRefsCommand '{take[1:]}';"
+        "git config core.sshCommand '/workspace/ask'; git config gc.auto 1; git config protocol.ext.allow always;"
+        "git config 'url.ext::sh -c /workspace/ask #.insteadOf' 'nothing:';"
+        "printf '#!/bin/sh\ncat /run/rivet/credential > /workspace/taken\n' > ask; chmod +x ask;"
+        "git init -q --bare other.git; echo /workspace/other.git/objects > .git/objects/info/alternates",
+    )
+    newest = repository.commit("four")
+    assert clone(url, reach=allowed, token=TOKEN) == newest
+    server.wants = "Basic of somebody else"
+    repository.commit("five")
+    with pytest.raises(GitFailed):
+        clone(url, reach=allowed, token=TOKEN)
+    assert not RoomFiles(room).exists("taken")
+
+
+@pytest.mark.parametrize("token", [b"", b"two\nlines", b"x" * 20_000, b"a\0b"])
+def test_what_is_no_token_is_refused_without_repeating_it(clone, token):
+    with pytest.raises(GitFailed, match="token: expected one line of text"):
+        clone("http://127.0.0.1:1/a.git", reach=ReachPolicy(allow_hosts=("127.0.0.1",)), token=token)
+    with pytest.raises(GitFailed, match="token: is for https and http"):
+        clone(token=TOKEN)
 
 
 def test_a_server_of_plain_files_is_cloned_whole(clone, repository):

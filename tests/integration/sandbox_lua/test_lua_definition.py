@@ -44,7 +44,9 @@ def test_the_first_example_is_a_definition(zygote):
     checked = check(zygote, GOOD)
     assert not checked.places
     assert checked.definition.slug == "example-pipeline"
-    assert [(stage.key, stage.index) for stage in checked.definition.stages] == [("checkout", 1), ("test", 2)]
+    assert [(stage.key, stage.path) for stage in checked.definition.stages] == [
+        ("checkout", ("stages", 1)), ("test", ("stages", 2))
+    ]  # fmt: skip
     assert checked.digest == check(zygote, GOOD).digest
     assert checked.digest != check(zygote, GOOD.replace("checkout", "check")).digest
 
@@ -141,3 +143,17 @@ def test_a_function_that_gives_no_list_is_told_where_it_stands(zygote):
     source = 'return {\n  name = "x",\n  stages = function() return 5 end,\n}'
     (place,) = check(zygote, source, inputs={}).places
     assert (place.line, place.column, place.code) == (3, 12, "wrong-type")
+
+
+def test_a_plugins_module_used_while_defining_is_refused_by_name_and_line(zygote):
+    told = [
+        [(place.line, place.code, place.message) for place in check(zygote, source, plugins=["sample"], inputs={}).places]
+        for source in ("\nsample.echo('x')", "return { name = 'x', stages = function()\n return sample.list end }")
+    ]
+    ((line, code, message),), ((inner, _, of_function),) = told
+    assert (line, code) == (2, "module-while-defining")
+    assert message.startswith(f"sample.echo {LOCKED}")
+    assert (inner, of_function) == (2, "sample.list may not be used here: what `stages` says may depend on "
+                                    "`input` and `run` alone")  # fmt: skip
+    inside = "return { name = 'x', stages = { { name = 'a', script = function() sample.echo('x') end } } }"
+    assert check(zygote, inside, plugins=["sample"]).places == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rivet.domain.annotation import Annotation
 from rivet.modules import registry
 from rivet.modules.contract import CallError, Launch, Process
 from rivet.sandbox.lua import LuaError, LuaLimits, Refused, open_script
@@ -50,6 +51,9 @@ class Stage:
 
     def say(self, level: str, text: str) -> None:
         self.said.append(text)
+
+    def annotate(self, annotation: Annotation) -> None:
+        self.said.append(str(annotation))
 
     def set_output(self, name: str, value: Any) -> None:
         self.outputs[name] = value

@@ -3,6 +3,7 @@
 import pytest
 
 from rivet.domain.definition_rules import PIPELINE_FIELDS_TO_COME, read_definition
+from rivet.domain.field_rules import Most, TimeLimits
 from rivet.domain.kept_rules import Kept, KeptArtifacts, KeptCache, kept_of
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import Function
@@ -96,6 +97,9 @@ def test_what_a_stage_keeps_is_read_in_its_short_and_its_long_form():
     assert long == Kept(KeptArtifacts("logs", ("x",), "failure"))
     assert (long.artifacts.is_wanted(passed=True), long.artifacts.is_wanted(passed=False)) == (False, True)
     assert kept_of({}) == Kept()
+    asked = kept_of({"cache": {"key": SCRIPT, "paths": ["x"]}})
+    assert asked.cache == KeptCache(SCRIPT, ("x",), ())
+    assert list(findings(of_stage(cache={"key": SCRIPT, "paths": ["x"]}))) == []
 
 
 WRONG = {
@@ -130,6 +134,7 @@ WRONG = {
     "a duration of months": (a_pipeline(timeout="9999h"), ("timeout",), "out-of-range"),
     "an unknown on_lost": (a_pipeline(on_lost="retry"), ("on_lost",), "wrong-type"),
     "an unknown isolation": (a_pipeline(isolation="vm"), ("isolation",), "wrong-type"),
+    "an isolation that no runner has": (a_pipeline(isolation="container"), ("isolation",), "not-supported"),
     "a queue with spaces": (a_pipeline(queue="my queue"), ("queue",), "wrong-name"),
     "a list for env": (a_pipeline(env=["x"]), ("env",), "wrong-type"),
     "a boolean in env": (a_pipeline(env={"A": True}), ("env", "A"), "wrong-type"),
@@ -165,9 +170,6 @@ WRONG = {
     ),
     "a cache without a key": (of_stage(cache={"paths": ["x"]}), ("stages", 1, "cache"), "missing-field"),
     "a cache of nothing": (of_stage(cache={"key": "k"}), ("stages", 1, "cache", "paths"), "missing-field"),
-    "a cache's key to come": (
-        of_stage(cache={"key": SCRIPT, "paths": ["x"]}), ("stages", 1, "cache", "key"), "not-supported"
-    ),
     "a limit to come": (a_pipeline(limits={"processes": 10}), ("limits", "processes"), "not-supported"),
 }
 
@@ -209,3 +211,26 @@ def test_what_is_no_table_with_names_is_no_pipeline(table):
 
 def test_all_findings_are_told_at_once():
     assert len(findings(a_pipeline(timeout=0, queue=5, nmae="x", stages=[a_stage(env=3), 5]))) == 5
+
+
+def within_limits(**fields):
+    times = TimeLimits(Most(1800, "RIVET_MAX_STAGE_SECONDS"), Most(7200, "RIVET_MAX_RUN_SECONDS"))
+    return read_definition(a_pipeline(**fields), resolved=False, times=times)
+
+
+def test_a_timeout_over_the_operators_maximum_names_it_and_its_setting():
+    _, found = within_limits(timeout="3h", stages=[
+        {"name": "group", "parallel": [a_stage("build", timeout="2h")]}, a_stage("quick", timeout="30m"),
+    ])  # fmt: skip
+    assert {finding.path: (finding.code, finding.message) for finding in found} == {
+        ("timeout",): ("over-limit", 'the pipeline: timeout: expected at most 7200 s, given "3h"; '
+                       "the server's operator sets the maximum (RIVET_MAX_RUN_SECONDS=7200)"),
+        ("stages", 1, "parallel", 1, "timeout"): ("over-limit", 'stage "build": timeout: expected at most 1800 s, '
+            'given "2h"; the server\'s operator sets the maximum (RIVET_MAX_STAGE_SECONDS=1800)'),
+    }  # fmt: skip
+
+
+def test_a_default_over_the_operators_maximum_is_lowered_to_it():
+    read, found = within_limits()
+    assert not found
+    assert (read.timeout_s, read.stages[0].timeout_s) == (7200, 1800)

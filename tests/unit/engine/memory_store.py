@@ -3,15 +3,18 @@
 import contextlib
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from rivet.domain import transitions
+from rivet.domain.artifact import Contents
+from rivet.domain.blob import Manifest
 from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, StageKey, TokenId, VersionId
 from rivet.domain.job import Job
+from rivet.domain.keeping import Paths
 from rivet.domain.record import Record
 from rivet.domain.run import Run
 from rivet.domain.runner import Runner
@@ -54,6 +57,8 @@ class World:
     reached: list[RunId] = field(default_factory=list)
     api_unbroken: bool = True
     secrets: dict[tuple[ProjectId, str], Secret] = field(default_factory=dict)
+    snapshots: dict[tuple[JobId, Epoch], Contents] = field(default_factory=dict)
+    keeps: dict[tuple[RunId, StageKey], tuple[Contents, Paths]] = field(default_factory=dict)
 
     def uuid(self) -> UUID:
         """Never the same twice, though a transaction works on a copy of the world."""
@@ -104,6 +109,9 @@ class _Tx:
         self.outbox = _Outbox(world)
         self.parts = _Parts(world)
         self.secrets = _Secrets(world)
+        self.blobs = _Blobs(world)
+        self.snapshots = _Snapshots(world)
+        self.keeps = _Keeps(world)
 
     def now(self) -> datetime:
         return self._world.now
@@ -382,6 +390,15 @@ class _Stages(_Of):
     def outputs(self, run: RunId) -> Mapping[str, Any]:
         return {name: value for (of, _, name), value in self.w.outputs.items() if of == run}
 
+    def output_lists(self, run: RunId) -> Mapping[str, Any]:
+        lists: dict[str, list[Any]] = {}
+        copies = [stage for stage in self.of_run(run) if stage.spec.row is not None]
+        for each in sorted(copies, key=lambda stage: stage.ordinal):
+            for (of, key, name), value in self.w.outputs.items():
+                if (of, key) == (run, each.key):
+                    lists.setdefault(name, []).append(value)
+        return lists
+
     def set_output(self, run: RunId, stage: Any, name: str, value: Any) -> None:
         self.w.outputs[run, stage, name] = value
 
@@ -442,6 +459,12 @@ class _Runners(_Of):
     def held_by(self, session: Any) -> Sequence[Job]:
         return [j for j in self.w.jobs.values() if j.session == session and j.status is JobStatus.RUNNING]
 
+    def serving(self, queue: str) -> Sequence[str]:
+        return sorted(
+            runner.name for runner in self.w.runners.values()
+            if runner.status is RunnerStatus.ONLINE and queue in runner.queues
+        )
+
     def names(self) -> Sequence[str]:
         return sorted(self.w.runners)
 
@@ -485,6 +508,35 @@ class _Outbox(_Of):
 class _Parts(_Of):
     def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
         return self.w.api_unbroken
+
+
+class _Blobs(_Of):
+    """Every piece has been sent."""
+
+    def sizes(self, project: ProjectId, digests: Iterable[str]) -> Mapping[str, int]:
+        return dict.fromkeys(digests, 1)
+
+    def add(self, project: ProjectId, manifest: Manifest) -> UUID:
+        return self.w.uuid()
+
+
+class _Snapshots(_Of):
+    def put(self, job: Job, contents: Contents, blob: UUID) -> None:
+        self.w.snapshots[job.id, job.epoch] = contents
+
+    def get(self, job: Job) -> Contents | None:
+        return self.w.snapshots.get((job.id, job.epoch))
+
+
+class _Keeps(_Of):
+    def put(self, run: RunId, stage: StageKey, contents: Contents, paths: Paths, blob: UUID) -> None:
+        self.w.keeps[run, stage] = contents, paths
+
+    def of_run(self, run: RunId) -> Mapping[StageKey, Contents]:
+        return {stage: contents for (of, stage), (contents, _) in self.w.keeps.items() if of == run}
+
+    def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
+        return {stage: self.w.keeps[run, stage][1] for stage in stages if (run, stage) in self.w.keeps}
 
 
 class _Secrets(_Of):

@@ -324,7 +324,7 @@ def test_a_job_goes_on_on_the_runner_that_has_the_workspace():
     job = run.job_of("b")
     assert run.store.world.outbox[job.id, job.epoch][0] == "own:runner"
     order = run.claim("b")
-    assert (order.start.job, order.start.is_shared, order.hands_on) == (run.job_of("a").id, True, True)
+    assert (order.start.job, order.start.is_shared, order.hands_on) == (run.job_of("a").id, True, "local")
 
 
 def test_a_workspace_that_is_gone_with_its_runner_ends_the_run():

@@ -62,3 +62,12 @@ def test_flower_gets_its_password_and_the_broker_alone(plain: dict[str, str]) ->
     told = flower_environment(plain, ADDRESSES)
     assert told["FLOWER_BASIC_AUTH"] == "rivet:pw"
     assert not {"RIVET_DATABASE_URL", "RIVET_SECRET_KEY", "RIVET_TOKEN"} & told.keys()
+
+
+def test_what_the_operator_bounds_and_allows_reaches_who_decides_by_it(plain: dict[str, str]) -> None:
+    settings = Settings(max_stage_seconds=60, max_run_seconds=90, plugins="semver, other")
+    told = server_environment(plain, settings, ADDRESSES)
+    assert (told["RIVET_MAX_STAGE_SECONDS"], told["RIVET_MAX_RUN_SECONDS"]) == ("60.0", "90.0")
+    for part in (server_environment, runner_environment):
+        whole = plain_environment(settings, Home(Path("/h")))
+        assert part(whole, settings, ADDRESSES)["RIVET_PLUGINS"] == "semver,other"

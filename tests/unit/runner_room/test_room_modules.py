@@ -20,8 +20,8 @@ class Stage:
         self.asked = {"argv": argv, **asked}
         return self.ended
 
-    def fetch_git(self, *asked: Any, submodules: bool) -> str:
-        self.asked = {"git": asked, "submodules": submodules}
+    def fetch_git(self, *asked: Any, submodules: bool, token: object) -> str:
+        self.asked = {"git": asked, "submodules": submodules, "token": token}
         return "a" * 40
 
 

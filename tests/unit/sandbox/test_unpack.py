@@ -99,3 +99,28 @@ def test_a_stream_that_ends_too_early_leaves_no_half_of_a_file(folder):
     with pytest.raises(Wrong):
         unpack_tar(io.BytesIO(whole[:2000]), {"": str(folder)})
     assert os.listdir(folder) == ["deep"]
+
+
+def test_several_tars_are_unpacked_exactly_and_the_later_stands_for_the_earlier(folder, tmp_path):
+    def packed(made):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name, kind, mode, mtime, text in made:
+                member = tarfile.TarInfo(name)
+                member.type, member.mode, member.mtime, member.size = kind, mode, mtime, len(text)
+                if kind == tarfile.SYMTYPE:
+                    member.linkname, member.size = text, 0
+                tar.addfile(member, io.BytesIO(text.encode()))
+        return out.getvalue()
+
+    first = packed([
+        ("d", tarfile.DIRTYPE, 0o550, 1000.25, ""), ("d/a", tarfile.REGTYPE, 0o640, 2000.5, "1"),
+        ("b", tarfile.SYMTYPE, 0o777, 0, "d/a"), ("c", tarfile.REGTYPE, 0o600, 1, "old"),
+    ])  # fmt: skip
+    second = packed([("b", tarfile.REGTYPE, 0o600, 1, "2"), ("c", tarfile.REGTYPE, 0o600, 1, "new")])
+    assert unpack_tar(io.BytesIO(first + second), {"": str(folder)}, exactly=True) == 5
+    found = os.stat(folder / "d")
+    assert (found.st_mode & 0o777, found.st_mtime) == (0o550, 1000.25)
+    assert (os.stat(folder / "d/a").st_mode & 0o777, os.stat(folder / "d/a").st_mtime) == (0o640, 2000.5)
+    assert [(folder / name).read_text() for name in ("b", "c")] == ["2", "new"]
+    assert not (folder / "b").is_symlink()
