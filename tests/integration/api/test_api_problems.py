@@ -19,7 +19,7 @@ def is_a_problem(answer, status, code):
     return told
 
 
-@pytest.mark.parametrize("token", ["", "wrong", new_token("admin"), "x" * 5000])
+@pytest.mark.parametrize("token", ["", "wrong", new_token("admin"), "x" * 5000], ids=["none", "wrong", "unknown", "long"])
 def test_without_a_known_token_nothing_is_told(api, token):
     told = is_a_problem(api.ask("GET", "/runs", token=token), 401, "unauthenticated")
     assert "RIVET_TOKEN" in told["detail"]
