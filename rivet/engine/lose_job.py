@@ -5,6 +5,7 @@ from dataclasses import replace
 from rivet.domain.job import MAX_EPOCHS, Job
 from rivet.domain.record import ControlEvent
 from rivet.domain.runner import own_queue_of
+from rivet.domain.stage import Attempt
 from rivet.domain.states import (
     FINISHED_STAGE,
     AttemptStatus,
@@ -27,7 +28,6 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
     stage that was lost: on its own runner if stages of it have passed, for there is the workspace.
     """
     stages = tx.stages.of_job(job.id)
-    begun = any(stage.attempts for stage in stages)
     for attempt in tx.stages.live_attempts(job.id):
         tx.stages.end_attempt(
             attempt.stage_id, attempt.number, attempt.epoch, AttemptStatus.LOST,
@@ -39,6 +39,8 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         else:
             after = stage_after(AttemptStatus.LOST, job, stage, attempt.number, reason, None)
             tx.stages.move(stage, after, reason=reason)
+    _note_untold(job, reason, tx)
+    begun = any(stage.attempts for stage in tx.stages.of_job(job.id))
     if not tx.jobs.move(job, JobStatus.LOST, reason=reason):
         return
     tx.records.append(
@@ -58,6 +60,24 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         begin_job(lost, tx, queue=own_queue_of(job.runner))
     else:
         end_unbegun(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+
+
+def _note_untold(job: Job, reason: Reason, tx: Tx) -> None:
+    """Attempts that the holder had begun, and whose journal never came: lost as well, and counted.
+
+    What they did to the world is done: the next attempt of such a stage is another one.
+    """
+    for key, number in tx.leases.begun(job.id, job.epoch):
+        stage = next((stage for stage in tx.stages.of_job(job.id) if stage.key == key), None)
+        if stage is None or stage.attempts >= number or stage.status in FINISHED_STAGE:
+            continue
+        attempt = Attempt(
+            stage.id, number, job.id, job.epoch, AttemptStatus.RUNNING, None, job.runner or "", tx.now()
+        )
+        if tx.stages.start_attempt(attempt):
+            tx.stages.end_attempt(
+                stage.id, number, job.epoch, AttemptStatus.LOST, reason=reason, exit_code=None, error=None
+            )
 
 
 def _begin_afresh(job: Job, tx: Tx) -> None:

@@ -280,6 +280,14 @@ class Stages(Protocol):
 
 class Leases(Protocol):
     def renew(self, job: JobId, epoch: Epoch, session: SessionId) -> bool: ...
+    def note_begun(
+        self, job: JobId, epoch: Epoch, session: SessionId, stage: StageKey, attempt: int
+    ) -> None:
+        """The holder says that it has begun this attempt. Saying it again changes nothing."""
+
+    def begun(self, job: JobId, epoch: Epoch) -> Sequence[tuple[StageKey, int]]:
+        """Attempts that the holder said to have begun in this epoch, in order."""
+
     def late(self, older_than_s: float) -> Sequence[Lease]:
         """Of jobs that run in the lease's epoch, oldest first."""
 

@@ -36,6 +36,7 @@ def renew_lease(
     """
     with store.begin() as tx:
         if begun is not None:
+            tx.leases.note_begun(job_id, epoch, session, *begun)
             _note_begun(job_id, epoch, session, begun, tx)
         job = tx.jobs.get(job_id)
         if job is None or not job.is_held_in(epoch) or not tx.leases.renew(job_id, epoch, session):
@@ -62,4 +63,6 @@ def _note_begun(
                 begin_attempt(job, stage, number, tx)
             return
         if stage.status not in FINISHED_STAGE:
-            return  # its journal is on its way: begun now, this one would stand where that one has to
+            # Its journal is on its way: begun now, this one would stand where that one has to. The lease
+            # has it, for the case that the journal never comes.
+            return

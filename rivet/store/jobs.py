@@ -64,7 +64,8 @@ _CLAIM = text(
     INSERT INTO lease (job_id, epoch, session, renewed_at)
     SELECT id, epoch, :session, now() FROM claimed
     ON CONFLICT (job_id) DO UPDATE
-        SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false
+        SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false,
+            begun = '{}'
     RETURNING job_id
     """
 )

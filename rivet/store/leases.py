@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.engine.ports import Lease
+from rivet.store.plain_json import storable
 
 _RENEW = text(
     """
@@ -14,6 +15,13 @@ _RENEW = text(
       AND job.id = lease.job_id AND job.epoch = lease.epoch AND job.status = 'running'
     """
 )
+_NOTE_BEGUN = text(
+    """
+    UPDATE lease SET begun = array_append(begun, :what)
+    WHERE job_id = :job AND epoch = :epoch AND session = :session AND NOT :what = ANY (begun)
+    """
+)
+_BEGUN = text("SELECT unnest(begun) FROM lease WHERE job_id = :job AND epoch = :epoch")
 _LATE = text(
     """
     SELECT lease.job_id, lease.epoch, lease.session, lease.helped,
@@ -38,6 +46,17 @@ class PostgresLeases:
     def renew(self, job: JobId, epoch: Epoch, session: SessionId) -> bool:
         renewed = self._connection.execute(_RENEW, {"job": job, "epoch": epoch, "session": session})
         return renewed.rowcount == 1
+
+    def note_begun(self, job: JobId, epoch: Epoch, session: SessionId, stage: StageKey, attempt: int) -> None:
+        what = f"{attempt} {storable(stage)}"
+        self._connection.execute(
+            _NOTE_BEGUN, {"job": job, "epoch": epoch, "session": session, "what": what}
+        )
+
+    def begun(self, job: JobId, epoch: Epoch) -> Sequence[tuple[StageKey, int]]:
+        told = self._connection.execute(_BEGUN, {"job": job, "epoch": epoch}).scalars()
+        parts = [one.partition(" ") for one in told]
+        return [(StageKey(stage), int(number)) for number, _, stage in parts]
 
     def late(self, older_than_s: float) -> Sequence[Lease]:
         return [

@@ -175,6 +175,7 @@ LEASE = Table(
     Column("session", Uuid, nullable=False),
     Column("renewed_at", _TIME, nullable=False),
     _made("helped", Boolean),  # its runner was asked to publish again
+    _made("begun", ARRAY(Text)),  # attempts that its holder said to have begun: `NUMBER STAGE`
 )
 
 OUTBOX = Table(  # of queued jobs alone: a row goes when its job leaves the queue

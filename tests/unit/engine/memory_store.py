@@ -55,6 +55,7 @@ class World:
     cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
     turns: list[tuple[ProjectId, str]] = field(default_factory=list)
     reached: list[RunId] = field(default_factory=list)
+    begun: dict[tuple[JobId, Epoch], list[tuple[Any, int]]] = field(default_factory=dict)
     api_unbroken: bool = True
     secrets: dict[tuple[ProjectId, str], Secret] = field(default_factory=dict)
     snapshots: dict[tuple[JobId, Epoch], Contents] = field(default_factory=dict)
@@ -410,6 +411,15 @@ class _Leases(_Of):
             return False
         self.w.leases[job] = (epoch, session, self.w.now, False)
         return True
+
+    def note_begun(self, job: JobId, epoch: Epoch, session: Any, stage: Any, attempt: int) -> None:
+        known = self.w.leases.get(job)
+        said = self.w.begun.setdefault((job, epoch), [])
+        if known is not None and known[:2] == (epoch, session) and (stage, attempt) not in said:
+            said.append((stage, attempt))
+
+    def begun(self, job: JobId, epoch: Epoch) -> Sequence[tuple[Any, int]]:
+        return self.w.begun.get((job, epoch), [])
 
     def late(self, older_than_s: float) -> Sequence[Lease]:
         return [

@@ -1,8 +1,10 @@
 """A lease ahead of its journal, or over when the journal is in or the run is being cancelled, spoils no end."""
 
+import pytest
+
 from rivet.domain.ids import StageKey
 from rivet.domain.record import RecordType
-from rivet.domain.states import JobStatus, RunStatus
+from rivet.domain.states import JobStatus, OnLost, RunStatus
 from rivet.engine.cancel_run import cancel_run
 from rivet.engine.renew_lease import renew_lease
 from rivet.engine.settle_job import settle_job
@@ -48,3 +50,30 @@ def test_a_run_that_loses_its_runner_while_it_is_cancelled_ends_cancelled(runnin
     assert [attempt.status for attempt in system.store.world.attempts.values()] == ["lost"]
     run = system.store.run()
     assert (run.status, run.reason, run.cancelled_by) == (RunStatus.CANCELLED, "cancelled_by", "bob")
+
+
+@pytest.mark.parametrize(
+    ("on_lost", "job_is", "stages_are"),
+    [
+        (OnLost.ERROR, JobStatus.ERRORED, ["errored", "skipped"]),
+        (OnLost.RESTART, JobStatus.QUEUED, ["pending", "pending"]),
+    ],
+)
+def test_what_has_begun_and_never_reached_the_journal_is_not_done_again_as_the_same_attempt(
+    running, on_lost, job_is, stages_are
+):
+    """Two stages had their effects, and the runner dies with its journal: the next attempts are the second ones."""
+    system = running("one", "two", on_lost=on_lost)
+    job = system.store.job()
+    for stage in ("one", "two"):
+        answer = renew_lease(job.id, job.epoch, job.session, (StageKey(stage), 1), store=system.store)
+        assert answer.state == "ok"
+    system.store.pass_time(LEASE_S + 1)
+    assert watch_leases(LEASE_S, store=system.store) == 1
+    assert system.store.job().status is job_is
+    assert system.store.stage_states() == stages_are
+    tried = {(key.stage_id, key.number): key.status for key in system.store.world.attempts.values()}
+    assert list(tried.values()) == ["lost", "lost"]
+    if on_lost is OnLost.RESTART:
+        order = system.claim(system.register("runner"))
+        assert [stage.next_attempt for stage in order.stages] == [2, 2]
