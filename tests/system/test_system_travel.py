@@ -34,7 +34,8 @@ def test_members_of_a_matrix_run_on_both_runners_and_what_they_keep_comes_togeth
     ]))  # fmt: skip
     run = two.finish(two.submit("travels", lua))
     assert run["status"] == "passed", (run["reason"], two.lines(run["id"]))
-    assert two.lines(run["id"], "after")[-10:] == [*"12345678", "same", "first"]
+    # What Rivet itself says of uploads on a slow machine is longer.
+    assert [line for line in two.lines(run["id"], "after") if len(line) < 6] == [*"12345678", "same", "first"]
     assert two.lines(run["id"], "later")[-1] == "8"
     where = runners(run)
     assert len({where[f"each.{n}"] for n in range(1, 9)}) == 2, where
