@@ -54,13 +54,21 @@ def _state(entry: Entry) -> dict[str, Any] | None:
     match entry.type:
         case ControlEvent.RUN_CREATED.value:
             return {"run": str(entry.run_id), "status": RunStatus.QUEUED, "reason": None}
-        case ControlEvent.CANCEL_ASKED.value:
+        case ControlEvent.CANCEL_ASKED.value if entry.stage is None:
             return {
                 "run": str(entry.run_id),
                 "status": RunStatus.CANCELLING,
                 "reason": Reason.CANCELLED_BY,
                 "actor": data.get("actor"),
             }
+        case ControlEvent.APPROVAL_ASKED.value:
+            told = {"status": StageStatus.WAITING, "reason": Reason.APPROVAL, "message": data.get("message")}
+            return stage | told
+        case ControlEvent.APPROVED.value:
+            return stage | {"status": StageStatus.PENDING, "reason": None, "approved_by": data.get("actor")}
+        case ControlEvent.REJECTED.value:
+            told = {"status": StageStatus.FAILED, "reason": Reason.REJECTED, "rejected_by": data.get("actor")}
+            return stage | told | {"why": data.get("why")}
         case ControlEvent.JOB_QUEUED.value:
             return job | {"status": JobStatus.QUEUED, "reason": None, "queue": data.get("queue")}
         case ControlEvent.JOB_STARTED.value:

@@ -63,6 +63,10 @@ class Follower:
             stage, attempt = str(data["stage"]), int(data.get("attempt") or 1)
             if status == "running":
                 self._header(stage, attempt)
+            elif status == "waiting":
+                self._asks(stage, data)
+            elif data.get("approved_by"):
+                click.echo(f"  approved {self._called(stage)} by {harmless(str(data['approved_by']))}")
             else:
                 about = f" {self._called(stage)}" if self._stage != (stage, attempt) else ""
                 click.echo(f"  {state(status)}{about}{reason}")
@@ -71,6 +75,12 @@ class Follower:
         elif "job" in data and (status == "lost" or int(data.get("epoch") or 1) > 1):
             click.echo(f"{state(status)}{reason}: the job, begun {data.get('epoch')} times so far")
         sys.stdout.flush()
+
+    def _asks(self, stage: str, data: Mapping[str, Any]) -> None:
+        """What a stage waits for a person for, and how to answer."""
+        asked = harmless(str(data.get("message") or ""))
+        click.echo(f"  {state('waiting')} {self._called(stage)}{f': {asked}' if asked else ''}")
+        click.echo(f"    rivet runs approve {self.name} --stage {stage}   (or reject)")
 
     def _header(self, stage: str, attempt: int) -> None:
         if self._stage == (stage, attempt) or self.quiet:

@@ -156,6 +156,9 @@ def test_a_person_is_asked_and_answers(system):
     run = system.finish(run_id)
     assert (run["status"], run["stages"][1]["approved_by"]) == ("passed", "local admin")
     assert system.lines(run_id, "deploy") == ["built", "here"]
+    followed = system.cli("runs", "logs", "--follow", run_id).stdout
+    assert "  waiting ask: Deploy?\n    rivet runs approve asks-somebody#1 --stage ask " in followed
+    assert "  approved ask by local admin\n" in followed
     other = system.submit("asks-somebody", lua)
     system.when(other, lambda run: run["status"] == "waiting")
     assert system.cli("runs", "reject", other, "--reason", "no").returncode == 0
