@@ -44,7 +44,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for at, _, _ in os.walk(folder):
             os.chown(at, ORDINARY, ORDINARY)
     for parent in folder.parents:
-        if parent.stat().st_uid == os.geteuid() and parent not in (Path("/tmp"), Path("/")):  # noqa: S108
+        if parent.stat().st_uid == os.geteuid() and parent not in (Path("/tmp"), Path("/")):
             parent.chmod(parent.stat().st_mode | 0o001)
     return folder
 
