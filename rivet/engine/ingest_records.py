@@ -73,11 +73,10 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
     """Apply what comes next in the job's journal; the records that were applied."""
     applied: list[Record] = []
     expected = job.ingested_seq + 1
-    stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
     for record in batch:
         if record.seq != expected:
             continue
-        stage = stages.get(record.stage) if record.stage is not None else None
+        stage = _stage_of(record, job, tx)
         try:
             _apply(record, job, stage, tx)
         except (KeyError, ValueError, TypeError, IllegalMove):
@@ -85,8 +84,6 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
         else:
             applied.append(record)
         expected += 1
-        if stage is not None and record.type is not RecordType.LOG:
-            stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
     if expected > job.ingested_seq + 1:
         tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1)
     lines = sum(int(record.data["count"]) for record in applied if record.type is RecordType.LOG)
@@ -97,6 +94,13 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
     if any(record.type is RecordType.JOB_DONE for record in applied):
         result.done.append(key)
     return applied
+
+
+def _stage_of(record: Record, job: Job, tx: Tx) -> Stage | None:
+    """As the records before have left it."""
+    if record.stage is None:
+        return None
+    return next((stage for stage in tx.stages.of_job(job.id) if stage.key == record.stage), None)
 
 
 def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:

@@ -16,6 +16,10 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
     unless the job is held in this epoch and all of its journal has been ingested.
     """
     with store.begin() as tx:
+        job = tx.jobs.get(job_id)
+        if job is None or not job.is_held_in(epoch) or not job.is_ingested:
+            # Most often because the other caller was first: no lock is needed to see that.
+            return False
         job = tx.jobs.lock_with_run(job_id)
         if job is None or not job.is_held_in(epoch) or not job.is_ingested:
             return False

@@ -11,6 +11,7 @@ from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.engine.ports import Committed, Queued
 from rivet.store.runs import reason_of
+from rivet.store.seen import Seen
 from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
@@ -109,11 +110,13 @@ _QUEUED = (
 
 
 class PostgresJobs:
-    def __init__(self, connection: Connection, committed: Committed) -> None:
+    def __init__(self, connection: Connection, committed: Committed, seen: Seen) -> None:
         self._connection = connection
         self._committed = committed
+        self._seen = seen
 
     def add(self, job: Job) -> None:
+        self._seen.changed("jobs")
         self._connection.execute(
             _ADD,
             {
@@ -140,17 +143,23 @@ class PostgresJobs:
 
     def lock(self, job: JobId) -> Job | None:
         row = self._connection.execute(_LOCK, {"job": job}).one_or_none()
+        self._seen.locked()
         return job_of(row) if row else None
 
     def of_run(self, run: RunId) -> Sequence[Job]:
+        return self._seen.read("jobs", run, lambda: self._of_run(run))
+
+    def _of_run(self, run: RunId) -> Sequence[Job]:
         return [job_of(row) for row in self._connection.execute(_IN_ORDER, {"run": run})]
 
     def lock_of_run(self, run: RunId) -> Sequence[Job]:
         locked = [job_of(row) for row in self._connection.execute(_LOCK_OF_RUN, {"run": run})]
+        self._seen.locked()
         return sorted(locked, key=lambda job: job.ordinal)
 
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(job.status, to)
+        self._seen.changed("jobs")
         moved = self._connection.execute(
             _MOVE,
             {
@@ -175,6 +184,7 @@ class PostgresJobs:
         return [job for job in jobs if job not in going]
 
     def add_waits(self, run: RunId, job: JobId, more: Sequence[JobId]) -> None:
+        self._seen.changed("jobs")
         self._connection.execute(_ADD_WAITS, {"run": run, "job": job, "more": list(more)})
 
     def is_at_work(self, job: JobId) -> bool:
@@ -182,11 +192,13 @@ class PostgresJobs:
         return found is not None and found.status in (JobStatus.QUEUED, JobStatus.RUNNING)
 
     def ask_cancel(self, job: Job) -> bool:
+        self._seen.changed("jobs")
         asked = self._connection.execute(_ASK_CANCEL, {"job": job.id})
         return asked.rowcount == 1
 
     def begin(self, job: Job, queue: str) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
+        self._seen.changed("jobs")
         begun = self._connection.execute(
             _BEGIN,
             {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue},
@@ -198,18 +210,21 @@ class PostgresJobs:
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         MOVES.check(job.status, JobStatus.RUNNING)
+        self._seen.changed("jobs")
         claimed = self._connection.execute(
             _CLAIM, {"job": job.id, "epoch": job.epoch, "runner": runner, "session": session}
         )
         return claimed.one_or_none() is not None
 
     def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+        self._seen.changed("jobs")
         advanced = self._connection.execute(
             _ADVANCE, {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq}
         )
         return advanced.rowcount == 1
 
     def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
+        self._seen.changed("jobs")
         noted = self._connection.execute(_NOTE_LAST, {"job": job, "in_epoch": epoch, "last": last_seq})
         return noted.rowcount == 1
 

@@ -10,6 +10,7 @@ from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
 from rivet.domain.run import Plan, Run
 from rivet.domain.states import FINISHED_RUN, Reason, RunStatus
 from rivet.domain.transitions import RUN as MOVES
+from rivet.store.seen import Seen
 from rivet.store.tables import PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
 
 MOST_LINES = 2**31
@@ -72,8 +73,9 @@ _ADD_LINES = (
 
 
 class PostgresRuns:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, seen: Seen) -> None:
         self._connection = connection
+        self._seen = seen
 
     def add(self, run: Run) -> None:
         self._connection.execute(
@@ -98,18 +100,23 @@ class PostgresRuns:
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
 
     def get(self, run: RunId) -> Run | None:
+        return self._seen.read("run", run, lambda: self._get(run))
+
+    def _get(self, run: RunId) -> Run | None:
         row = self._connection.execute(_GET, {"run": run}).one_or_none()
         return run_of(row) if row else None
 
     def lock(self, run: RunId) -> Run | None:
         # Two statements: what the second reads is as of after the lock was had.
         self._connection.execute(_LOCK, {"run": run})
+        self._seen.locked()
         return self.get(run)
 
     def move(
         self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None
     ) -> bool:
         MOVES.check(run.status, to)
+        self._seen.changed("run")
         moved = self._connection.execute(
             _MOVE,
             {"run": run.id, "origin": run.status.value, "to": to.value, "why": reason, "by": cancelled_by},
@@ -118,12 +125,14 @@ class PostgresRuns:
 
     def lock_turn(self, project: ProjectId, turn: str) -> None:
         self._connection.execute(_LOCK_TURN, {"group": f"{project}:{turn}"})
+        self._seen.locked()
 
     def of_turn(self, project: ProjectId, turn: str) -> Sequence[Run]:
         rows = self._connection.execute(_OF_TURN, {"of_project": project, "of_turn": turn})
         return [run_of(row) for row in rows]
 
     def admit(self, run: Run) -> bool:
+        self._seen.changed("run")
         return self._connection.execute(_ADMIT, {"run": run.id}).rowcount == 1
 
     def turns(self) -> Sequence[tuple[ProjectId, str]]:
@@ -133,6 +142,7 @@ class PostgresRuns:
         return [RunId(run) for run in self._connection.execute(_OPEN, {"most": limit}).scalars()]
 
     def add_lines(self, run: RunId, lines: int) -> None:
+        self._seen.changed("run")
         self._connection.execute(_ADD_LINES, {"run": run, "more": min(max(lines, 0), MOST_LINES)})
 
 

@@ -25,6 +25,7 @@ from rivet.store.reports import PostgresReports
 from rivet.store.runners import PostgresRunners
 from rivet.store.runs import PostgresRuns
 from rivet.store.secrets import PostgresSecrets
+from rivet.store.seen import Seen
 from rivet.store.stages import PostgresStages
 from rivet.store.tokens import PostgresTokens
 
@@ -71,10 +72,11 @@ class Transaction:
         self._connection = connection
         self._committed = committed
         self._now: datetime | None = None
+        seen = Seen()
         self.pipelines = PostgresPipelines(connection)
-        self.runs = PostgresRuns(connection)
-        self.jobs = PostgresJobs(connection, committed)
-        self.stages = PostgresStages(connection)
+        self.runs = PostgresRuns(connection, seen)
+        self.jobs = PostgresJobs(connection, committed, seen)
+        self.stages = PostgresStages(connection, seen)
         self.leases = PostgresLeases(connection)
         self.runners = PostgresRunners(connection)
         self.records = PostgresRecords(connection, committed, self.now)
