@@ -85,10 +85,8 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
             applied.append(record)
         expected += 1
     if expected > job.ingested_seq + 1:
-        tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1)
-    lines = sum(int(record.data["count"]) for record in applied if record.type is RecordType.LOG)
-    if lines:
-        tx.runs.add_lines(job.run_id, lines)
+        last = next((record.seq for record in applied if record.type is RecordType.JOB_DONE), None)
+        tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1, last_seq=last)
     key = (job.id, job.epoch)
     result.expected[key] = expected
     if any(record.type is RecordType.JOB_DONE for record in applied):
@@ -106,8 +104,6 @@ def _stage_of(record: Record, job: Job, tx: Tx) -> Stage | None:
 def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
     data = record.data
     match record.type:
-        case RecordType.JOB_DONE:
-            tx.jobs.note_last(job.id, job.epoch, record.seq)
         case RecordType.LOG if stage is not None:
             tx.stages.add_lines(stage.id, _number(record), int(data["count"]))
         case RecordType.OUTPUT if stage is not None:
@@ -128,7 +124,7 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             keep_coverage(job.run_id, stage.key, _number(record), data, tx)
         case RecordType.ANNOTATION if stage is not None:
             Annotation.read(data)
-        case RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
+        case RecordType.JOB_DONE | RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
             pass
         case _:
             raise ValueError("the record names no stage of this job")

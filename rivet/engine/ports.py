@@ -162,7 +162,6 @@ class Runs(Protocol):
     ) -> bool:
         """From `run.status`; sets `started_at` at the first `running` and `ended_at` at an end."""
 
-    def add_lines(self, run: RunId, lines: int) -> None: ...
     def lock_turn(self, project: ProjectId, turn: str) -> None:
         """Be the only one who decides whose turn it is in this group, until the transaction ends."""
 
@@ -216,8 +215,11 @@ class Jobs(Protocol):
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         """To `running` held by that session, with a fresh lease; nothing ingested yet."""
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool: ...
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool: ...
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
+        """What was ingested, and `last_seq` where the journal's last record was among it."""
+
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
         """Running, with everything ingested: settle was missed."""
 
@@ -320,8 +322,9 @@ class Runners(Protocol):
 
 class Records(Protocol):
     def append(self, run: RunId, entries: Sequence[Record | tuple[ControlEvent, Mapping[str, Any]]], *,
-               late: bool = False) -> int:
-        """Give each the next position of the run and store it; the first position given.
+               late: bool = False) -> None:
+        """Give each the next position of the run and store it, when the transaction ends; lines of the log
+        that are not `late` are counted.
 
         Control's own events carry `job`, `stage` in their table where it applies. A journal record whose
         (job, epoch, seq) is there already is passed over. All are told at commit.

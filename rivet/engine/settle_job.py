@@ -20,7 +20,7 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
         if job is None or not job.is_held_in(epoch) or not job.is_ingested:
             # Most often because the other caller was first: no lock is needed to see that.
             return False
-        job = tx.jobs.lock_with_run(job_id)
+        job = next((each for each in tx.jobs.lock_of_run(job.run_id) if each.id == job_id), None)
         if job is None or not job.is_held_in(epoch) or not job.is_ingested:
             return False
         tx.runs.lock(job.run_id)

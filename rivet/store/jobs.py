@@ -78,9 +78,8 @@ _HELD = (
 _ADVANCE = (
     update(JOB)
     .where(*_HELD, JOB.c.ingested_seq == bindparam("from_seq"))
-    .values(ingested_seq=bindparam("to_seq"))
+    .values(ingested_seq=bindparam("to_seq"), last_seq=func.coalesce(bindparam("last"), JOB.c.last_seq))
 )
-_NOTE_LAST = update(JOB).where(*_HELD).values(last_seq=bindparam("last"))
 _OF_GOING_RUNS = (
     select(JOB.c.id)
     .join(RUN, RUN.c.id == JOB.c.run_id)
@@ -216,17 +215,12 @@ class PostgresJobs:
         )
         return claimed.one_or_none() is not None
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
         self._seen.changed("jobs")
-        advanced = self._connection.execute(
-            _ADVANCE, {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq}
-        )
-        return advanced.rowcount == 1
-
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
-        self._seen.changed("jobs")
-        noted = self._connection.execute(_NOTE_LAST, {"job": job, "in_epoch": epoch, "last": last_seq})
-        return noted.rowcount == 1
+        told = {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq, "last": last_seq}
+        return self._connection.execute(_ADVANCE, told).rowcount == 1
 
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
         return [

@@ -13,9 +13,6 @@ from rivet.domain.transitions import RUN as MOVES
 from rivet.store.seen import Seen
 from rivet.store.tables import PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
 
-MOST_LINES = 2**31
-"""Of one batch; what a runner counts is bounded before it is added up."""
-
 _ADD = insert(RUN)
 _ADD_CLOCK = insert(RUN_CLOCK)
 _ALL = (
@@ -64,11 +61,6 @@ _OPEN = text(
     WHERE run.ended_at IS NULL AND stage.status = 'pending' AND (stage.spec ->> 'is_open')::boolean
     ORDER BY run.id LIMIT :most
     """
-)
-_ADD_LINES = (
-    update(RUN_CLOCK)
-    .where(RUN_CLOCK.c.run_id == bindparam("run"))
-    .values(lines=RUN_CLOCK.c.lines + bindparam("more"))
 )
 
 
@@ -140,10 +132,6 @@ class PostgresRuns:
 
     def with_open_matrix(self, limit: int) -> Sequence[RunId]:
         return [RunId(run) for run in self._connection.execute(_OPEN, {"most": limit}).scalars()]
-
-    def add_lines(self, run: RunId, lines: int) -> None:
-        self._seen.changed("run")
-        self._connection.execute(_ADD_LINES, {"run": run, "more": min(max(lines, 0), MOST_LINES)})
 
 
 def run_of(row: AnyRow) -> Run:

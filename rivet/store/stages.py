@@ -26,7 +26,8 @@ from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
 from rivet.store.plain_json import storable, to_json
-from rivet.store.runs import MOST_LINES, reason_of
+from rivet.store.records import MOST_LINES
+from rivet.store.runs import reason_of
 from rivet.store.seen import Seen
 from rivet.store.tables import ATTEMPT, OUTPUT, STAGE, AnyRow
 

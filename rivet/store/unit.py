@@ -53,7 +53,9 @@ class PostgresStore:
     def begin(self) -> Iterator[Tx]:
         committed = Committed()
         with told_as_unavailable(), self.engine.begin() as connection:
-            yield Transaction(connection, committed)
+            tx = Transaction(connection, committed)
+            yield tx
+            tx.records.write()
         if self.on_commit and not committed.is_empty():
             try:
                 self.on_commit(committed)
@@ -79,7 +81,7 @@ class Transaction:
         self.stages = PostgresStages(connection, seen)
         self.leases = PostgresLeases(connection)
         self.runners = PostgresRunners(connection)
-        self.records = PostgresRecords(connection, committed, self.now)
+        self.records = PostgresRecords(connection, committed)
         self.outbox = PostgresOutbox(connection)
         self.secrets = PostgresSecrets(connection)
         self.tokens = PostgresTokens(connection)

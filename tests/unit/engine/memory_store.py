@@ -207,9 +207,6 @@ class _Runs(_Of):
         self.w.runs[run.id] = replace(now, reason=None)
         return now.status is RunStatus.QUEUED
 
-    def add_lines(self, run: RunId, lines: int) -> None:
-        self.w.runs[run] = replace(self.w.runs[run], lines=self.w.runs[run].lines + lines)
-
 
 class _Jobs(_Of):
     def add(self, job: Job) -> None:
@@ -271,15 +268,14 @@ class _Jobs(_Of):
             self.w.leases[job.id] = (job.epoch, session, self.w.now, False)
         return done
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
         now = self.w.jobs[job]
         if (now.epoch, now.ingested_seq) != (epoch, from_seq):
             return False
-        self.w.jobs[job] = replace(now, ingested_seq=to_seq)
-        return True
-
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
-        self.w.jobs[job] = replace(self.w.jobs[job], last_seq=last_seq)
+        last = now.last_seq if last_seq is None else last_seq
+        self.w.jobs[job] = replace(now, ingested_seq=to_seq, last_seq=last)
         return True
 
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
@@ -488,13 +484,14 @@ class _Runners(_Of):
 
 
 class _Records(_Of):
-    def append(self, run: RunId, entries: Sequence[Any], *, late: bool = False) -> int:
-        first = len(self.w.records[run]) + 1
+    def append(self, run: RunId, entries: Sequence[Any], *, late: bool = False) -> None:
         have = {(r.job, r.epoch, r.seq) for r in self.w.records[run] if isinstance(r, Record)}
         for entry in entries:
             if not isinstance(entry, Record) or (entry.job, entry.epoch, entry.seq) not in have:
                 self.w.records[run].append(entry)
-        return first
+            if isinstance(entry, Record) and entry.type == "log" and not late:
+                lines = self.w.runs[run].lines + entry.data["count"]
+                self.w.runs[run] = replace(self.w.runs[run], lines=lines)
 
 
 class _Outbox(_Of):
