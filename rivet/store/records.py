@@ -1,7 +1,7 @@
 """A run's one order: every record gets the run's next position, under the lock of its clock.
 
-What a transaction appends is kept and written at its end: one statement for the clock and one for all rows of a
-run, and the clock is locked for as short a time as can be.
+What a transaction appends is kept and written at its end: one statement for the clock and one for all rows
+of a run, and the clock is locked for as short a time as can be.
 """
 
 from collections.abc import Mapping, Sequence
