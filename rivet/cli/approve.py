@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from rivet.cli.complete import run_names
 from rivet.cli.failures import USAGE, Failed
 from rivet.cli.options import json_option, project_option
 from rivet.cli.run import parse_inputs
@@ -15,7 +16,7 @@ from rivet.cli.server import server
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Which stage; needed only where several ask.")
 @click.option("-i", "--input", "answers", multiple=True, metavar="NAME=VALUE", help="An answer; repeatable.")
 @project_option
@@ -29,7 +30,7 @@ def approve(name: str, stage: str | None, answers: tuple[str, ...], project: str
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Which stage; needed only where several ask.")
 @click.option("--reason", default="", help="Why, for those who read the run.")
 @project_option

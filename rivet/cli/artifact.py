@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from rivet.cli.complete import run_names
 from rivet.cli.failures import FAILED, USAGE, Failed
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.runs import find_run, run_name
@@ -34,7 +35,7 @@ def artifact() -> None:
 
 
 @artifact.command("list")
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
 @json_option
 def list_artifacts(name: str, project: str, as_json: bool) -> None:
@@ -64,7 +65,7 @@ def list_artifacts(name: str, project: str, as_json: bool) -> None:
 
 
 @artifact.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.argument("names", metavar="[ARTIFACT]...", nargs=-1)
 @click.option("--dir", "-d", "folder", default=".", metavar="DIR", help="Where to; made if it is not there.")
 @click.option("--no-unpack", is_flag=True, help="Keep several files as the tar that they come as.")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from rivet.cli.failures import UNREACHABLE, USAGE, Failed, findings_of
-from rivet.cli.follow import Follower, follow_to_the_end, stage_names
+from rivet.cli.follow import Follower, follow_to_the_end
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import find_server, server
 from rivet.cli.source import is_file, read_source
@@ -61,7 +61,7 @@ def run(
         return 0
     if not quiet and not as_json:
         click.echo(f"run {name}, version {started.get('version') or 'unpublished'}   {started['id']}")
-    follower = Follower(client, str(started["id"]), name, stage_names(started), quiet, as_json)
+    follower = Follower(client, started, name, quiet, as_json)
     return follow_to_the_end(follower)
 
 

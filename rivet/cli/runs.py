@@ -1,19 +1,19 @@
-"""`rivet runs`: list, show and cancel them, and read their logs."""
+"""`rivet runs`: list, show and cancel them."""
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
 
+from rivet.cli.complete import run_names
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.follow import Follower, because, errors_of, follow_to_the_end, stage_lines, stage_names
+from rivet.cli.follow import because, errors_of, stage_lines
 from rivet.cli.options import json_option, project_option
 from rivet.cli.server import server
 from rivet.cli.show import paint, state, table
-from rivet.cli.text import duration, harmless, raw, shown, since
+from rivet.cli.text import duration, harmless, since
 from rivet.client import Client
 
 STATUSES = (
@@ -64,7 +64,7 @@ def list_runs(pipeline: str | None, status: str | None, limit: int, project: str
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
 @json_option
 def show(name: str, project: str, as_json: bool) -> None:
@@ -81,48 +81,7 @@ def show(name: str, project: str, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends; the exit code says how.")
-@click.option("--stage", metavar="NAME", help="Of this stage only.")
-@click.option("--tail", type=click.IntRange(1), metavar="N", help="The last N lines only.")
-@click.option("--raw", "as_bytes", is_flag=True, help="The very bytes, control characters included.")
-@project_option
-@json_option
-def logs(
-    name: str,
-    follow: bool,
-    stage: str | None,
-    tail: int | None,
-    as_bytes: bool,
-    project: str,
-    as_json: bool,
-) -> int:
-    """Print the log of a run.
-
-    Example: rivet runs logs example-pipeline#12 --stage test --tail 100
-    """
-    client = server()
-    run = find_run(client, name, project)
-    if follow:
-        if stage or tail or as_bytes:
-            raise Failed("--follow shows everything; it goes with none of --stage, --tail and --raw.", USAGE)
-        follower = Follower(client, str(run["id"]), run_name(run), stage_names(run), as_json=as_json)
-        return follow_to_the_end(follower)
-    query: dict[str, Any] = {"stage": _stage_key(run, stage), "tail": tail}
-    if as_json:
-        query["format"] = "ndjson"
-    given = urlencode({key: value for key, value in query.items() if value is not None})
-    for line in client.lines(f"/runs/{run['id']}/logs" + (f"?{given}" if given else "")):
-        text = line.decode("utf-8", "replace").removesuffix("\n")
-        if as_bytes:
-            sys.stdout.buffer.write(raw(text) + b"\n")
-        else:
-            click.echo(text if as_json else shown(text))
-    return 0
-
-
-@runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Cancel this stage alone; what builds on it is skipped.")
 @project_option
 @json_option
@@ -133,7 +92,7 @@ def cancel(name: str, stage: str | None, project: str, as_json: bool) -> None:
     """
     client = server()
     found = find_run(client, name, project)
-    key = _stage_key(found, stage)
+    key = stage_key(found, stage)
     run = client.call("POST", f"/runs/{found['id']}/cancel", {} if key is None else {"stage": key})
     if as_json:
         click.echo(json.dumps(run, indent=2))
@@ -154,7 +113,7 @@ def _cancelled_stage(run: Mapping[str, Any], key: str) -> str:
 
 
 def find_run(client: Client, name: str, project: str) -> dict[str, Any]:
-    """The run that a person means by `name`. Raises ApiProblem if there is none, or more than one."""
+    """The run that a person means by `name`: id, unique prefix of it, or `pipeline#12`. Raises ApiProblem."""
     return dict(client.call("GET", f"/runs/{quote(name, safe='')}?{urlencode({'project': project})}"))
 
 
@@ -214,7 +173,7 @@ def _way_out(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:
+def stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:
     """A stage may be given by its key or by its name. Raises Failed if the run has none such."""
     if wanted is None:
         return None

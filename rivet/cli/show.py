@@ -31,6 +31,11 @@ def may_colour(error: bool = False) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def colour_of(status: str) -> str | None:
+    """The colour of a state."""
+    return _COLOURS.get(status)
+
+
 def paint(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """`text` in a colour, where colours are shown."""
     return click.style(text, fg=colour, bold=bold, dim=dim) if may_colour() else text
