@@ -15,7 +15,7 @@ from rivet.cli.failures import FAILED, USAGE, Failed
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.runs import find_run, run_name
 from rivet.cli.server import server
-from rivet.cli.show import table
+from rivet.cli.show import names_alone, table
 from rivet.cli.text import since
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.blob import shown_size
@@ -37,8 +37,9 @@ def artifact() -> None:
 @artifact.command("list")
 @click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
+@quiet_option
 @json_option
-def list_artifacts(name: str, project: str, as_json: bool) -> None:
+def list_artifacts(name: str, project: str, quiet: bool, as_json: bool) -> None:
     """List the artifacts of a run.
 
     Example: rivet artifact list example-pipeline#12
@@ -48,6 +49,9 @@ def list_artifacts(name: str, project: str, as_json: bool) -> None:
     found = _artifacts_of(client, run)
     if as_json:
         click.echo(json.dumps({"items": found, "next_cursor": None}, indent=2))
+        return
+    if quiet:
+        names_alone(found, "name")
         return
     rows = [
         (

@@ -28,7 +28,7 @@ def ask_interrupted() -> Answer:
     listed = ", ".join(choice.value for choice in choices)
     try:
         given = click.prompt(
-            f"\nCancel the run, detach and let it run, or go on following? ({listed})",
+            f"\nThe run goes on. What now? ({listed})",
             value_proc=lambda text: _chosen(text, choices),
             default=Answer.DETACH.value,
             err=True,

@@ -17,6 +17,9 @@ Line = list[Piece]
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 TURNS_PER_S = 10
+A_MOMENT_S = 1.5
+BESIDE_NAMES = 26
+"""What a state and a time take, in columns."""
 _SIGNS = {
     "passed": "✓", "warned": "!", "failed": "✗", "errored": "✗", "timed_out": "✗", "lost": "✗",
     "cancelled": "-", "skipped": "-", "waiting": "?", "pending": "·",
@@ -95,16 +98,19 @@ class Board:
         """Whether nothing runs just now, so that why it waits is worth asking."""
         return not any(row.status == "running" for row in self.rows.values())
 
-    def lines(self, most: int) -> list[Line]:
-        """At most `most` lines: the run itself, then its stages, those that matter most if not all fit."""
-        return [self._head(), *self._stages(max(1, most - 1))]
+    def lines(self, most: int, columns: int) -> list[Line]:
+        """At most `most` lines: the run itself, then its stages, those that matter most if not all fit.
+
+        Names are shortened so that states and times stay within `columns`.
+        """
+        return [self._head(), *self._stages(max(1, most - 1), max(8, columns - BESIDE_NAMES))]
 
     def _runs(self, at: datetime | None) -> None:
         if self.status in ("queued", "waiting"):
             self.status, self.reason, self.since = "running", "", at
 
     def _head(self) -> Line:
-        waits = f": {WHY.get(self.reason, self.reason)}" if self.reason else ""
+        waits = f": {WHY.get(self.reason, self.reason)}" if self._says_why(self.reason) else ""
         took = f"  {self._elapsed(self.since, None)}" if self.since else ""
         return [
             (f"{self._turn()} ", "cyan"),
@@ -112,7 +118,7 @@ class Board:
             (f" {self.name}{took}{waits}", None),
         ]
 
-    def _stages(self, most: int) -> Iterator[Line]:
+    def _stages(self, most: int, widest_name: int) -> Iterator[Line]:
         shown = self.rows
         if len(shown) > most:
             order = {status: place for place, status in enumerate(_BEFORE_OTHERS)}
@@ -121,7 +127,7 @@ class Board:
             shown = {key: row for key, row in self.rows.items() if key in chosen}
         widest = max((len(row.name) for row in shown.values()), default=0)
         for row in shown.values():
-            yield self._stage(row, min(widest, 40))
+            yield self._stage(row, min(widest, widest_name))
         if len(shown) < len(self.rows):
             yield [(f"  … and {len(self.rows) - len(shown)} more", "bright_black")]
 
@@ -130,17 +136,27 @@ class Board:
         colour = colour_of(row.status)
         quiet = "bright_black" if row.status in ("pending", "skipped") else None
         again = f"  attempt {row.attempt}" if row.attempt > 1 else ""
-        why = f"  {WHY.get(row.reason, row.reason)}" if row.reason else ""
+        why = f"  {WHY.get(row.reason, row.reason)}" if self._says_why(row.reason) else ""
         took = f"  {self._elapsed(row.begun, row.ended)}" if row.begun else ""
         return [
             (f"  {sign} ", colour or quiet),
-            (row.name.ljust(width), quiet),
+            (_short(row.name, width), quiet),
             (f"  {row.status}", colour or quiet),
             (took + again + why, quiet),
         ]
+
+    def _says_why(self, reason: str) -> bool:
+        """Every job is queued for a moment; that is no reason worth telling."""
+        if reason != "queue_busy" or self.since is None:
+            return bool(reason)
+        return (self.now() - self.since).total_seconds() > A_MOMENT_S
 
     def _elapsed(self, begun: datetime | None, ended: datetime | None) -> str:
         return "" if begun is None else seconds(((ended or self.now()) - begun).total_seconds())
 
     def _turn(self) -> str:
         return SPINNER[int(self.now().timestamp() * TURNS_PER_S) % len(SPINNER)]
+
+
+def _short(name: str, width: int) -> str:
+    return name.ljust(width) if len(name) <= width else name[: width - 1] + "…"

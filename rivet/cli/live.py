@@ -88,7 +88,7 @@ class LiveScreen:
 
         width, height = self._console.size
         drawn = []
-        for line in self._board.lines(max(2, min(height // 2, height - 4))):
+        for line in self._board.lines(max(2, min(height // 2, height - 4)), width):
             text = Text(no_wrap=True, overflow="ellipsis")
             for piece, colour in line:
                 text.append(piece, style=colour or "")

@@ -7,12 +7,12 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from rivet.cli.complete import run_names
+from rivet.cli.complete import pipeline_names, run_names
 from rivet.cli.failures import USAGE, Failed
 from rivet.cli.follow import because, errors_of, stage_lines
-from rivet.cli.options import json_option, project_option
+from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import server
-from rivet.cli.show import paint, state, table
+from rivet.cli.show import names_alone, paint, state, table
 from rivet.cli.text import duration, harmless, since
 from rivet.client import Client
 
@@ -31,14 +31,17 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Of this pipeline only.")
 @click.option("--status", type=click.Choice(STATUSES), help="In this state only.")
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="The newest so many."
 )
 @project_option
+@quiet_option
 @json_option
-def list_runs(pipeline: str | None, status: str | None, limit: int, project: str, as_json: bool) -> None:
+def list_runs(
+    pipeline: str | None, status: str | None, limit: int, project: str, quiet: bool, as_json: bool
+) -> None:
     """List runs, the newest first.
 
     Example: rivet runs list --status failed
@@ -48,6 +51,9 @@ def list_runs(pipeline: str | None, status: str | None, limit: int, project: str
     answer = server().call("GET", f"/runs?{query}")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(({"name": run_name(one)} for one in answer["items"]), "name")
         return
     rows = [
         (
@@ -66,8 +72,9 @@ def list_runs(pipeline: str | None, status: str | None, limit: int, project: str
 @runs.command()
 @click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
+@quiet_option
 @json_option
-def show(name: str, project: str, as_json: bool) -> None:
+def show(name: str, project: str, quiet: bool, as_json: bool) -> None:
     """Show a run with its stages, what went wrong, and why it waits.
 
     Example: rivet runs show example-pipeline#12 --json
@@ -75,6 +82,9 @@ def show(name: str, project: str, as_json: bool) -> None:
     run = find_run(server(), name, project)
     if as_json:
         click.echo(json.dumps(run, indent=2))
+        return
+    if quiet:
+        click.echo(f"{run_name(run)} {run['status']}")
         return
     for line in described(run):
         click.echo(line)
@@ -84,8 +94,9 @@ def show(name: str, project: str, as_json: bool) -> None:
 @click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Cancel this stage alone; what builds on it is skipped.")
 @project_option
+@quiet_option
 @json_option
-def cancel(name: str, stage: str | None, project: str, as_json: bool) -> None:
+def cancel(name: str, stage: str | None, project: str, quiet: bool, as_json: bool) -> None:
     """Cancel a run, or one stage of it. What runs gets ten seconds to end by itself.
 
     Example: rivet runs cancel example-pipeline#12
@@ -96,6 +107,8 @@ def cancel(name: str, stage: str | None, project: str, as_json: bool) -> None:
     run = client.call("POST", f"/runs/{found['id']}/cancel", {} if key is None else {"stage": key})
     if as_json:
         click.echo(json.dumps(run, indent=2))
+    elif quiet:
+        return
     elif key is not None:
         click.echo(_cancelled_stage(run, key))
     elif run["status"] in ("cancelling", "cancelled"):

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -57,6 +58,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -
     for row in clean:
         coloured = [state(cell, cell.ljust(width)) for cell, width in zip(row, widths, strict=True)]
         click.echo("  ".join(coloured).rstrip())
+
+
+def names_alone(items: Iterable[Mapping[str, Any]], field: str) -> None:
+    """What `--quiet` leaves of a list: a name a line, for a shell's loops."""
+    for item in items:
+        click.echo(harmless(str(item[field])))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
