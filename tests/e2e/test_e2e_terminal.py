@@ -28,7 +28,7 @@ class Shown:
         self.sent = ""
         self.process = pexpect.spawn(
             RIVET[0], [*RIVET[1:], *arguments], cwd=str(terminal.folder), dimensions=(lines, columns),
-            env=terminal.env(TERM="xterm-256color", **env), encoding="utf-8", timeout=30,
+            env=terminal.env(**{"TERM": "xterm-256color", **env}), encoding="utf-8", timeout=30,
         )  # fmt: skip
 
     def lines(self) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_narrow_window_cuts_lines_instead_of_breaking_them(
 ) -> None:
     shown = show(36, 12, "run", terminal.file("narrow.lua", TWO % "narrow"))
     live = shown.until(lambda text: re.search(r"first +running", text))
-    assert re.search(r"· second w…? *pending", live)
+    assert re.search(r"· second w[a-z ]*…  pending", live)
     assert shown.end() == 1
 
 
