@@ -169,7 +169,7 @@ class _Attempt:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
         if error is None and self._stage.keep:
             try:
-                keep_files(self._order, self._stage, self._desk, calls, calls.go_on)
+                keep_files(self._order, self._stage, self._desk, calls, calls.tell, calls.go_on)
             except CallError as failed:
                 reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
                 return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
