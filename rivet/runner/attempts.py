@@ -7,7 +7,7 @@ from typing import Any
 
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
-from rivet.domain.stage import after_attempt
+from rivet.domain.stage import after_attempt, is_begun_again
 from rivet.domain.states import AttemptStatus, OnLost, Reason, StageStatus
 from rivet.runner.ask_when import CannotAsk, ask_when
 from rivet.runner.desk import Desk
@@ -26,18 +26,20 @@ Marks = Sequence[Mapping[str, Any]]
 class Ended:
     """How a stage ended here. `alone`: cancelled, and not with its run; `by_rule`: its `when` said no.
 
-    `said` is the number of its last attempt, and how many lines the log of that has.
+    `again`: the job is to be begun again with this stage, so that nothing of it goes on now. `said` is the
+    number of its last attempt, and how many lines the log of that has.
     """
 
     status: str
     outputs: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
     by_rule: bool = False
+    again: bool = False
     said: tuple[int, int] | None = None
 
     def told(self) -> dict[str, Any]:
         """For the mark on disk."""
-        flags: dict[str, Any] = {name: True for name in ("alone", "by_rule") if getattr(self, name)}
+        flags: dict[str, Any] = {name: True for name in ("alone", "by_rule", "again") if getattr(self, name)}
         if self.said is not None:
             flags["said"] = self.said
         return {"status": self.status, "outputs": self.outputs, **flags}
@@ -87,7 +89,8 @@ class Attempts:
                     forget(self.folder, self.stage.key)
                 status = AttemptStatus.LOST if lost else after
                 said = (number, outcome.lines)
-                return Ended(status, outcome.outputs, outcome.alone, said=said)
+                again = lost and is_begun_again(self.stage, number, self.order.on_lost)
+                return Ended(status, outcome.outputs, outcome.alone, again=again, said=said)
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
             number += 1
 

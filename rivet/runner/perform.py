@@ -169,7 +169,7 @@ class _Attempt:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
         if error is None and self._stage.keep:
             try:
-                keep_files(self._order, self._stage, self._desk, calls, calls.tell, calls.go_on)
+                keep_files(self._order, self._stage, self._desk, calls.bench, calls.go_on)
             except CallError as failed:
                 reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
                 return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
@@ -184,7 +184,7 @@ class _Attempt:
         asked = functools.partial(self._call, calls)
         key = ask_cache_key(script, self._stage.path, kept.cache.key, asked, FILE)
         if isinstance(key, str):
-            calls.say("info", f'the key of the cache is "{key}"')
+            calls.tell("info", f'the key of the cache is "{key}"')
         return key
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:

@@ -27,6 +27,7 @@ from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.secrets import StageSecrets
 from rivet.runner.stage_background import StageBackground
+from rivet.runner.stage_bench import StageBench
 from rivet.runner.stage_files import StageFiles
 from rivet.runner.stage_git import run_git
 from rivet.runner.stage_groups import StageGroups
@@ -69,8 +70,9 @@ class StageCalls:
         self.new_outputs: dict[str, Any] = {}
         self.output_lists = order.output_lists
         self.facts: Mapping[str, Any] = order.facts
-        self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self, self._go_on)
-        self.caches = StageCaches(order, desk.client, self, self._go_on)
+        self.bench = StageBench(self.run_program, self.tell)
+        self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self.bench, self._go_on)
+        self.caches = StageCaches(order, desk.client, self.bench, self._go_on)
         self.reports = StageReports(self._record, journal.masker.mask_value)
         self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, self.tell, self._go_on)
         self.web = StageWeb(

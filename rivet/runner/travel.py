@@ -62,11 +62,11 @@ def store_workspace(order: Order, stage: StageKey, desk: Desk, folder: JobFolder
 
 
 def keep_files(
-    order: Order, stage: OrderedStage, desk: Desk, bench: Bench, say: Say, go_on: Callable[[], None]
+    order: Order, stage: OrderedStage, desk: Desk, bench: Bench, go_on: Callable[[], None]
 ) -> None:
     """Hand on the files that the stage keeps. Raises CallError, KeepConflict; what `go_on` raises."""
     title = "keep"
-    link = BlobLink(order, desk.client, title, say, go_on)
+    link = BlobLink(order, desk.client, title, bench.say, go_on)
     name = f'what "{stage.name}" keeps'
     wanted = Wanted(name, "kept.tar", {WORKSPACE: stage.keep}, False, True, exactly=True)
     contents, paths = pack_and_list(bench, link, title, wanted, link.terms("snapshot"))
@@ -77,7 +77,7 @@ def keep_files(
             f'{title}: "{path}" is kept by the stages "{stage.key}" and "{other}" with different content; '
             "give each a path of its own"
         )
-    say("info", f"{title}: {_counted(contents.files)}, {shown_size(contents.blob.size)}")
+    bench.say("info", f"{title}: {_counted(contents.files)}, {shown_size(contents.blob.size)}")
 
 
 def _counted(files: int) -> str:

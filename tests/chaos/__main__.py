@@ -57,7 +57,7 @@ class System:
 
     def renew(self) -> None:
         self.end()
-        self._home = start_home(self._effects)
+        self._home = start_home(self._effects.port)
         self._second = SecondRunner(self._home, "default", OTHER_QUEUE)
         self._second.until_online()
         self._second.keep()
@@ -73,13 +73,13 @@ class System:
             self._home = None
 
 
-def start_home(effects: Effects, slots: int = 2) -> RivetHome:
+def start_home(port: int, slots: int = 2) -> RivetHome:
     """A whole system with a lease of 2 s, whose runner may reach the listener."""
     folder = Path(tempfile.mkdtemp(prefix="rvc"))
     folder.chmod(0o755)
     home = RivetHome(
         folder,
-        environment={"RIVET_LEASE_SECONDS": "2", "RIVET_ALLOW_HOSTS": f"127.0.0.1:{effects.port}"},
+        environment={"RIVET_LEASE_SECONDS": "2", "RIVET_ALLOW_HOSTS": f"127.0.0.1:{port}"},
         slots=slots,
     )
     home.up()
