@@ -155,7 +155,10 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     after = stage_after(status, job, stage, number, reason, exit_code)
     if after is StageStatus.PASSED and number > 1:
         reason = Reason.PASSED_ON_RETRY
-    tx.stages.move(stage, after, reason=None if after is StageStatus.PENDING else reason)
+    if after is StageStatus.PENDING:
+        delayed = status is not AttemptStatus.LOST and stage.spec.retry.gives_slot_back(number + 1)
+        reason = Reason.RETRY_DELAY if delayed else None
+    tx.stages.move(stage, after, reason=reason)
 
 
 def stage_after(

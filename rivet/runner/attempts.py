@@ -69,12 +69,15 @@ class Attempts:
         number = attempt_number(self.stage, marks)
         if (trouble := self.folder.trouble()) is not None:
             return self._errored(number, trouble)
-        if self.stage.has_when and number == self.stage.next_attempt:
+        if self.stage.has_when and number == 1:
             ended = self._asked(outputs, number)
             if ended is not None:
                 return ended
+        waits, said = any(mark["mark"] == "again" for mark in self._mine(marks)), None
         while True:
-            if not self._wait(number):
+            if waits and self.stage.retry.gives_slot_back(number):
+                return Ended(StageStatus.PENDING, again=True, said=said)
+            if waits and not self._wait(number):
                 return self._cancelled()
             if self._may_be_tried_again():
                 restore(self.folder, self.stage.key)
@@ -83,16 +86,19 @@ class Attempts:
             if outcome.status is None:
                 return None
             after = self._after(outcome, number)
+            said = (number, outcome.lines)
             if after is not StageStatus.PENDING:
                 lost = outcome.status is AttemptStatus.LOST
                 if not lost:
                     forget(self.folder, self.stage.key)
                 status = AttemptStatus.LOST if lost else after
-                said = (number, outcome.lines)
                 again = lost and is_begun_again(self.stage, number, self.order.on_lost)
                 return Ended(status, outcome.outputs, outcome.alone, again=again, said=said)
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
-            number += 1
+            number, waits = number + 1, True
+
+    def _mine(self, marks: Marks) -> Marks:
+        return [mark for mark in marks if mark["stage"] == self.stage.key]
 
     def _may_be_tried_again(self) -> bool:
         """Whether somebody may have to start again from the workspace as it is now, or as it was then."""

@@ -1,5 +1,6 @@
 """What becomes of a job whose slot or runner is lost, stage by stage; and of a turn that two take at once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from rivet.domain.record import Record, RecordType
 from rivet.domain.retry import Retry
 from rivet.domain.stage import Spec, is_begun_again
-from rivet.domain.states import JobStatus, OnLost, Reason, RunStatus
+from rivet.domain.states import JobStatus, OnLost, Reason, RunnerStatus, RunStatus
 from rivet.engine.cancel_run import cancel_run
 from rivet.engine.ingest_records import ingest_records
 from rivet.engine.lose_job import lose_job
@@ -84,6 +85,56 @@ def test_a_job_lost_with_a_stage_that_is_begun_again_says_so_and_is_not_settled_
     job = run.job_of("a")
     assert settle_job(job.id, job.epoch, store=run.store)
     assert (run.states(), run.job_of("a").status) == ({"a": "pending", "b": "pending"}, JobStatus.QUEUED)
+
+
+LATER = {"attempts": 3, "delay": 60}
+
+
+def a_retry_in_a_minute(*before: str) -> Flow:
+    run = flow(*(stage(key) for key in before), stage("b", retry=LATER), stage("c"))
+    told = [record for key in before for record in passed(key)]
+    records(
+        run, "b", *told, (RecordType.ATTEMPT_STARTED, "b", {}), (RecordType.ATTEMPT_ENDED, "b", {"status": "failed"}),
+        (RecordType.JOB_DONE, None, {"again": True}),
+    )  # fmt: skip
+    settle_job(run.job_of("b").id, run.job_of("b").epoch, store=run.store)
+    return run
+
+
+def published(run: Flow) -> list[str]:
+    with run.store.begin() as tx:
+        return [queued.queue for queued in tx.outbox.unpublished("generation", 10)]
+
+
+@pytest.mark.parametrize(("before", "queue"), [((), "q:default"), (("a",), "own:runner")])
+def test_a_retry_after_a_long_delay_gives_the_slot_back_and_is_published_when_it_is_time(before, queue):
+    run = a_retry_in_a_minute(*before)
+    b = next(stage for stage in run.store.world.stages.values() if stage.key == "b")
+    assert (b.status, b.reason, run.job_of("b").status) == ("pending", "retry_delay", JobStatus.QUEUED)
+    run.store.pass_time(59)
+    assert published(run) == []
+    run.store.pass_time(2)
+    assert published(run) == [queue]
+    run.perform("b")
+    assert (run.run_status, run.states()["c"]) == (RunStatus.PASSED, "passed")
+
+
+def test_a_stage_that_waits_for_its_next_attempt_without_a_slot_is_cancelled_at_once():
+    run = a_retry_in_a_minute("a")
+    cancel_run(run.store.run().id, "bob", store=run.store)
+    assert (run.run_status, run.states()["b"]) == (RunStatus.CANCELLED, "cancelled")
+
+
+def test_a_workspace_that_is_gone_when_the_next_attempt_is_to_wait_for_it_ends_the_run():
+    run = flow(stage("a"), stage("b", retry=LATER))
+    records(
+        run, "b", *passed("a"), (RecordType.ATTEMPT_STARTED, "b", {}),
+        (RecordType.ATTEMPT_ENDED, "b", {"status": "failed"}), (RecordType.JOB_DONE, None, {"again": True}),
+    )  # fmt: skip
+    runner = run.store.world.runners["runner"]
+    run.store.world.runners["runner"] = replace(runner, status=RunnerStatus.LOST)
+    settle_job(run.job_of("b").id, run.job_of("b").epoch, store=run.store)
+    assert (run.run_status, run.store.run().reason) == (RunStatus.ERRORED, Reason.WORKSPACE_LOST)
 
 
 def test_a_turn_that_is_asked_for_twice_leaves_finally_its_own():
