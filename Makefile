@@ -4,6 +4,7 @@
 #   make test     the whole test suite
 #   make lint     ruff, mypy, layers
 #   make chaos    rounds of killing parts of a real system: ROUNDS=N SEED=S
+#   make overlap  runs that take turns, and kills: TRIALS=N SEED=S
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make bench    the measurements of benchmarks/
@@ -15,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos siege latency bench docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -68,6 +69,10 @@ ROUNDS := 20
 SEED :=
 chaos: install
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+TRIALS := 200
+overlap: install
+	@$(BIN)/python -m tests.chaos.overlap --trials $(TRIALS) $(if $(SEED),--seed $(SEED))
 
 RUNS := 2000
 siege: install

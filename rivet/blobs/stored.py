@@ -7,7 +7,7 @@ knowing a digest is of no use in another one.
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,21 @@ class StoredBlobs:
         if hashlib.sha256(content).hexdigest() != digest:
             raise NotFound(f"the piece {digest} is damaged where it is stored")
         return content
+
+    def has(self, project: ProjectId, digest: str) -> bool:
+        with _told_as_unavailable():
+            try:
+                obstore.head(self._store, _place(project, digest))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def drop(self, project: ProjectId, digests: Sequence[str]) -> None:
+        """One by one: deleting several at once ends at the first that is not there."""
+        with _told_as_unavailable():
+            for digest in digests:
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self._store, _place(project, digest))
 
 
 def _place(project: ProjectId, digest: str) -> str:

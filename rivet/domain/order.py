@@ -70,24 +70,25 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The workspace that a job starts from: that which `job` left, on this runner or `stored`.
+    """The workspace that a job starts from: that which `job` left in that epoch, on this runner or `stored`.
 
     `is_shared`: others start from it as well, so that it must stay as it is.
     """
 
     job: JobId
+    epoch: Epoch
     is_shared: bool
     stored: Contents | None = None
 
     def as_dict(self) -> dict[str, Any]:
         stored = None if self.stored is None else self.stored.as_dict()
-        return {"job": str(self.job), "is_shared": self.is_shared, "stored": stored}
+        return {"job": str(self.job), "epoch": self.epoch, "is_shared": self.is_shared, "stored": stored}
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Self:
         stored = told.get("stored")
         contents = None if stored is None else Contents.read(stored)
-        return cls(JobId(UUID(told["job"])), bool(told["is_shared"]), contents)
+        return cls(JobId(UUID(told["job"])), Epoch(told["epoch"]), bool(told["is_shared"]), contents)
 
 
 @dataclass(frozen=True, slots=True)

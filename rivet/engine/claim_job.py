@@ -128,7 +128,7 @@ def _start(source: Job | None, job: Job, jobs: Sequence[Job], tx: Tx) -> Start |
     stored = tx.snapshots.get(source)
     if job.is_last and stored is None and source.runner != job.runner:
         return None
-    return Start(source.id, is_shared(source, jobs), stored)
+    return Start(source.id, source.epoch, is_shared(source, jobs), stored)
 
 
 def _heading(run: Run, tx: Tx) -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import MAX_EPOCHS, Job
 from rivet.domain.record import Record, RecordType
-from rivet.domain.stage import Stage, after_attempt
-from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
+from rivet.domain.stage import Stage, after_attempt, is_begun_again
+from rivet.domain.states import AttemptStatus, JobStatus, Reason, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.keep_report import keep_coverage, keep_tests
 from rivet.engine.ports import Store, Tx
@@ -155,7 +155,10 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     after = stage_after(status, job, stage, number, reason, exit_code)
     if after is StageStatus.PASSED and number > 1:
         reason = Reason.PASSED_ON_RETRY
-    tx.stages.move(stage, after, reason=None if after is StageStatus.PENDING else reason)
+    if after is StageStatus.PENDING:
+        delayed = status is not AttemptStatus.LOST and stage.spec.retry.gives_slot_back(number + 1)
+        reason = Reason.RETRY_DELAY if delayed else None
+    tx.stages.move(stage, after, reason=reason)
 
 
 def stage_after(
@@ -164,5 +167,5 @@ def stage_after(
     """What a stage becomes whose attempt ended so: a lost one is begun again where the job may be."""
     if status is not AttemptStatus.LOST:
         return after_attempt(status, number, reason, exit_code, stage.spec)
-    again = job.on_lost is OnLost.RESTART and job.epoch < MAX_EPOCHS and job.status is JobStatus.RUNNING
-    return StageStatus.PENDING if again else StageStatus.ERRORED
+    again = is_begun_again(stage.spec, number, job.on_lost) and job.epoch < MAX_EPOCHS
+    return StageStatus.PENDING if again and job.status is JobStatus.RUNNING else StageStatus.ERRORED

@@ -25,13 +25,17 @@ class BlobStore(Protocol):
     def piece(self, project: ProjectId, digest: str) -> bytes:
         """A piece unpacked, and checked against its digest. Raises NotFound."""
 
+    def has(self, project: ProjectId, digest: str) -> bool: ...
+    def drop(self, project: ProjectId, digests: Sequence[str]) -> None:
+        """Delete those pieces that are there. Raises Unavailable; some may be gone then."""
+
 
 class Blobs(Protocol):
     def add_piece(self, project: ProjectId, digest: str, size: int, stored: int) -> None:
         """Note that a piece is there: its size, and how much it takes packed."""
 
-    def touch_piece(self, project: ProjectId, digest: str) -> bool:
-        """Is it there? If so it counts as used now."""
+    def touch_piece(self, project: ProjectId, digest: str, within_s: float) -> bool:
+        """Was it stored, and used within these seconds? Then it counts as used now."""
 
     def sizes(self, project: ProjectId, digests: Iterable[str]) -> Mapping[str, int]:
         """Of those pieces that are there."""
@@ -40,6 +44,14 @@ class Blobs(Protocol):
     def forget(self, blob: UUID) -> None:
         """Unless something refers to it. Its pieces stay: others may have them too."""
 
+    def forget_unused(self, older_than_s: float) -> int:
+        """All of that age to which nothing refers; how many."""
+
+    def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
+        """Forget pieces that no blob has and that were not used for so long; which they were.
+
+        Until the transaction ends nobody can note any of them anew.
+        """
 
 
 class Artifacts(Protocol):
@@ -68,6 +80,9 @@ class Snapshots(Protocol):
     def get(self, job: Job) -> Contents | None:
         """As the job left it in its present epoch."""
 
+    def forget_of_ended(self, for_s: float) -> int:
+        """Those of runs that ended so long ago; how many."""
+
 
 class Keeps(Protocol):
     """Files that stages keep for others of their run."""
@@ -76,6 +91,9 @@ class Keeps(Protocol):
         """What the stage kept before is forgotten."""
 
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]: ...
+    def forget_of_ended(self, for_s: float) -> int:
+        """Those of runs that ended so long ago; how many."""
+
     def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
         """Of those stages that have kept something, in the order given."""
 

@@ -206,10 +206,11 @@ class Jobs(Protocol):
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         """From `job.status` in `job.epoch`; sets the time that belongs to `to`."""
 
-    def begin(self, job: Job, queue: str) -> Epoch | None:
+    def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         """To `queued`: next epoch, no holder, an empty journal, an outbox row. None if it moved on.
 
-        `queue` is the Redis list it is to be published to. What was begun is told at commit.
+        `queue` is the Redis list it is to be published to, in `after_s` seconds. What was begun is told at
+        commit, unless it is to wait.
         """
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
@@ -224,7 +225,7 @@ class Jobs(Protocol):
         """Running, with everything ingested: settle was missed."""
 
     def queued_counts(self) -> Mapping[str, int]:
-        """How many queued jobs the outbox has for each Redis list."""
+        """How many queued jobs the outbox has for each Redis list, of those whose time has come."""
 
 
 class Stages(Protocol):
@@ -333,10 +334,13 @@ class Records(Protocol):
 
 class Outbox(Protocol):
     def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
-        """Of jobs still queued in that epoch: never published, or to another generation of the broker."""
+        """Of jobs still queued in that epoch: never published, or to another generation of the broker.
 
-    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
-        """Everything still queued there, published or not."""
+        None whose time has not come.
+        """
+
+    def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
+        """Everything still queued there, published or not; with `due` if its time has come."""
 
     def mark(self, queued: Queued, generation: str) -> None: ...
 

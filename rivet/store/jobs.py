@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, or_, select, text, update
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
 from rivet.domain.job import Group, Job
@@ -47,7 +47,9 @@ _BEGIN = text(
         WHERE id = :job AND epoch = :epoch AND status = :origin
         RETURNING id, epoch
     )
-    INSERT INTO outbox (job_id, epoch, queue) SELECT id, epoch, :queue FROM begun RETURNING epoch
+    INSERT INTO outbox (job_id, epoch, queue, not_before)
+    SELECT id, epoch, :queue, CASE WHEN :after_s > 0 THEN now() + make_interval(secs => :after_s) END
+    FROM begun RETURNING epoch
     """
 )
 _CLAIM = text(
@@ -103,7 +105,10 @@ _SETTLEABLE = (
 _QUEUED = (
     select(OUTBOX.c.queue, func.count().label("jobs"))
     .join(JOB, (JOB.c.id == OUTBOX.c.job_id) & (JOB.c.epoch == OUTBOX.c.epoch))
-    .where(JOB.c.status == JobStatus.QUEUED.value)
+    .where(
+        JOB.c.status == JobStatus.QUEUED.value,
+        or_(OUTBOX.c.not_before.is_(None), OUTBOX.c.not_before <= func.now()),
+    )
     .group_by(OUTBOX.c.queue)
 )
 
@@ -195,16 +200,15 @@ class PostgresJobs:
         asked = self._connection.execute(_ASK_CANCEL, {"job": job.id})
         return asked.rowcount == 1
 
-    def begin(self, job: Job, queue: str) -> Epoch | None:
+    def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
         self._seen.changed("jobs")
-        begun = self._connection.execute(
-            _BEGIN,
-            {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue},
-        ).scalar_one_or_none()
+        told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
+        begun = self._connection.execute(_BEGIN, {**told, "after_s": after_s}).scalar_one_or_none()
         if begun is None:
             return None
-        self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
+        if after_s <= 0:
+            self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
         return Epoch(begun)
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:

@@ -187,6 +187,7 @@ OUTBOX = Table(  # of queued jobs alone: a row goes when its job leaves the queu
     _made("created_at", _TIME),
     Column("published_at", _TIME),
     Column("generation", Text),
+    Column("not_before", _TIME),
 )
 
 RUNNER = Table(
