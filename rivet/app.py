@@ -1,5 +1,6 @@
-"""The WSGI application: `gunicorn --worker-class gthread --threads 128 'rivet.app:create_app()'`."""
+"""The WSGI application: `gunicorn --worker-class rivet.api.worker.ProblemWorker 'rivet.app:create_app()'`."""
 
+import functools
 import logging
 import signal
 import sys
@@ -11,9 +12,9 @@ from apiflask import APIFlask
 from rivet import __version__
 from rivet.api.approvals import approvals
 from rivet.api.artifacts import artifacts
-from rivet.api.auth import BEARER
-from rivet.api.blobs import blobs
+from rivet.api.blobs import DigestConverter, blobs
 from rivet.api.desk import put_web
+from rivet.api.document import SECURITY, complete
 from rivet.api.events import events
 from rivet.api.gate import register_gate
 from rivet.api.health import health
@@ -58,11 +59,13 @@ def app_with(web: Web) -> APIFlask:
         json_errors=False,
     )
     app.config.update(
-        SECURITY_SCHEMES=BEARER,
+        SECURITY_SCHEMES=SECURITY,
         DESCRIPTION="Errors are RFC 9457 problem+json with a stable `code`.",
         AUTO_OPERATION_ID=True,
         AUTO_404_RESPONSE=False,
+        AUTO_SERVERS=False,
     )
+    app.url_map.converters["digest"] = DigestConverter
     put_web(app.extensions, web)
     register_gate(app)
     register_problems(app)
@@ -73,6 +76,7 @@ def app_with(web: Web) -> APIFlask:
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)
+    app.spec_processor(functools.partial(complete, app=app))
     return app
 
 

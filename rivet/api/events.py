@@ -17,9 +17,10 @@ from flask import Response, request
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
 from rivet.api.event import event_of
+from rivet.api.operation import refuses, takes_header
 from rivet.api.problems import problem
 from rivet.api.runs import InProject
-from rivet.domain.errors import InvalidInput, Unavailable
+from rivet.domain.errors import Conflict, InvalidInput, Unavailable
 from rivet.domain.ids import RunId
 from rivet.domain.record import ControlEvent
 from rivet.engine.ports import Entry
@@ -31,17 +32,29 @@ PAGE = 32
 LOOK_AFTER_S = 2.0
 WAIT_S = 0.5
 PING_S = 15.0
+_EVENT: Any = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON, and `id` a position in the run.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["state", "log", "annotation", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _ANSWERS: Any = {
-    "200": {"description": "The stream", "content": {"text/event-stream": {}}},
+    "200": {"description": "The stream", "content": {"text/event-stream": {"schema": _EVENT}}},
     "204": {"description": "Last-Event-ID is that of the end: nothing follows it"},
-    "503": {"description": "Too many streams"},
 }
 
 
 @events.get("/runs/<run>/events")
 @needs_admin
+@refuses(Conflict, codes={503: "too_many_streams"})
+@takes_header("Last-Event-ID", "The last id that was read: the stream goes on after it.")
 @events.input(InProject, location="query")
 @events.doc(
+    operation_id="follow_run",
     summary="Follow a run: Server-Sent Events `state`, `log`, `end`",
     security="bearer",
     responses=_ANSWERS,

@@ -1,7 +1,6 @@
 """Everything that goes wrong, told in one shape: RFC 9457 `application/problem+json` with a stable `code`."""
 
 import inspect
-import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from apiflask.exceptions import HTTPError
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
+from rivet.api.problem_text import MEDIA_TYPE, problem_text
 from rivet.domain.errors import (
     Conflict,
     Fenced,
@@ -28,7 +28,6 @@ from rivet.domain.errors import (
 
 _log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "2"
 
 STATUSES: Mapping[type[RivetError], int] = {
@@ -65,15 +64,7 @@ def problem(
     status: int, code: str, detail: str, *, title: str = "", extra: Mapping[str, Any] | None = None
 ) -> Response:
     """An answer that is a problem. `extra` are further members, such as `findings`."""
-    told = {
-        "type": f"urn:rivet:problem:{code}",
-        "title": title or HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        **(extra or {}),
-    }
-    response = Response(json.dumps(told, default=str), status, mimetype=MEDIA_TYPE)
+    response = Response(problem_text(status, code, detail, title, extra), status, mimetype=MEDIA_TYPE)
     if status == 503:
         response.headers["Retry-After"] = RETRY_AFTER_S
     if status == 401:
