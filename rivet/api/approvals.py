@@ -8,6 +8,7 @@ from pydantic import Field
 from rivet.api.auth import needs_admin
 from rivet.api.body import Body, may_have_no_body
 from rivet.api.desk import the_token, the_web
+from rivet.api.idempotency import once
 from rivet.api.operation import refuses
 from rivet.api.runs import InProject
 from rivet.api.shown import RunShown
@@ -31,6 +32,7 @@ class ToReject(Body):
 
 @approvals.post("/runs/<run>/stages/<key>/approve")
 @needs_admin
+@once
 @refuses(Conflict)
 @approvals.input(InProject, location="query")
 @may_have_no_body
@@ -50,6 +52,7 @@ def let_go_on(run: str, key: str, query_data: InProject, json_data: ToApprove) -
 
 @approvals.post("/runs/<run>/stages/<key>/reject")
 @needs_admin
+@once
 @refuses(Conflict)
 @approvals.input(InProject, location="query")
 @may_have_no_body

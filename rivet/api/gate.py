@@ -79,7 +79,7 @@ def _check_body() -> None:
         return  # there is no such route: that is what is told
     if said_of(current_app.view_functions.get(request.endpoint or "")).body is not None:
         return
-    if request.method not in ("POST", "PUT", "PATCH") or not _has_body():
+    if request.method not in ("POST", "PUT", "PATCH") or not has_body():
         return
     if request.mimetype != "application/json":
         given = request.mimetype or "nothing"
@@ -118,7 +118,7 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_number(text)
 
 
-def _has_body() -> bool:
+def has_body() -> bool:
     return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 

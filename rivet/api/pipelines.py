@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from rivet.api.auth import needs_admin
 from rivet.api.body import Body
 from rivet.api.desk import the_web
+from rivet.api.idempotency import once
 from rivet.api.operation import refuses
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.shown import CheckedShown, PipelinePage, PipelineWithSource, SavedShown, VersionPage
@@ -64,6 +65,7 @@ def check(json_data: ToCheck) -> dict[str, Any]:
 
 @pipelines.post("/projects/<project>/pipelines")
 @needs_admin
+@once
 @refuses(Conflict, InvalidPipeline)
 @pipelines.input(Source)
 @pipelines.output(SavedShown, status_code=201)

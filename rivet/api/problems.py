@@ -17,8 +17,10 @@ from rivet.domain.errors import (
     Conflict,
     Fenced,
     Forbidden,
+    InProgress,
     InvalidInput,
     InvalidPipeline,
+    KeyReused,
     NotFound,
     RivetError,
     Unauthenticated,
@@ -35,6 +37,8 @@ STATUSES: Mapping[type[RivetError], int] = {
     InvalidPipeline: 422,
     NotFound: 404,
     Conflict: 409,
+    InProgress: 409,
+    KeyReused: 422,
     Fenced: 409,
     WrongProtocol: 426,
     Unauthenticated: 401,
@@ -65,7 +69,7 @@ def problem(
 ) -> Response:
     """An answer that is a problem. `extra` are further members, such as `findings`."""
     response = Response(problem_text(status, code, detail, title, extra), status, mimetype=MEDIA_TYPE)
-    if status == 503:
+    if status == 503 or code == InProgress.code:
         response.headers["Retry-After"] = RETRY_AFTER_S
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

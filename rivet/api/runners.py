@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from rivet.api.auth import needs_admin
 from rivet.api.body import Body
 from rivet.api.desk import the_web
+from rivet.api.idempotency import once
 from rivet.api.operation import refuses
 from rivet.api.paging import Paged, page
 from rivet.api.shown import DrainAsked, RunnerPage, TokenMade
@@ -51,6 +52,7 @@ def list_all(query_data: Paged) -> dict[str, Any]:
 
 @runners.post("/runners/<name>/drain")
 @needs_admin
+@once
 @refuses(Conflict)
 @runners.output(DrainAsked, status_code=202)
 @runners.doc(
@@ -65,6 +67,7 @@ def drain(name: str) -> Any:
 
 @runners.post("/runners/tokens")
 @needs_admin
+@once
 @runners.input(ToMake)
 @runners.output(TokenMade, status_code=201)
 @runners.doc(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rivet.api.auth import needs_admin
 from rivet.api.body import Body, may_have_no_body
 from rivet.api.desk import the_token, the_web
+from rivet.api.idempotency import made_id, once
 from rivet.api.operation import refuses
 from rivet.api.paging import Moment, Paged, bad_cursor, page
 from rivet.api.pipelines import bounded_source
@@ -68,12 +69,13 @@ class InProject(BaseModel):
 
 @runs.post("/projects/<project>/pipelines/<slug>/runs")
 @needs_admin
+@once
 @refuses(Conflict, InvalidPipeline)
 @runs.input(ToStart)
 @runs.output(RunShown, status_code=202)
 @runs.doc(operation_id="start_run", summary="Start a run", security="bearer")
 def start(project: str, slug: str, json_data: ToStart) -> Any:
-    web = the_web()
+    web, again = the_web(), made_id()
     asked = StartRequest(
         project=project,
         slug=slug,
@@ -83,6 +85,7 @@ def start(project: str, slug: str, json_data: ToStart) -> Any:
         save=json_data.save,
         actor=the_token().name,
         trigger="manual",
+        id=None if again is None else RunId(again),
     )
     run = start_run(asked, store=web.store, evaluator=web.evaluator, ids=web.ids)
     return web.runs.one(run, web.base_url), 202, {"Location": url_for("runs.read", run=str(run))}
@@ -132,6 +135,7 @@ def read(run: str, query_data: InProject) -> dict[str, Any]:
 
 @runs.post("/runs/<run>/cancel")
 @needs_admin
+@once
 @refuses(Conflict)
 @runs.input(InProject, location="query")
 @may_have_no_body

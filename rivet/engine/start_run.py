@@ -21,7 +21,10 @@ from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_oth
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one."""
+    """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one.
+
+    With an `id` it is started once, however often it is asked for.
+    """
 
     project: str
     slug: str
@@ -31,6 +34,14 @@ class StartRequest:
     save: bool
     actor: str
     trigger: str
+    id: RunId | None = None
+
+
+class _IsStarted(Exception):
+    """The run with that id was started before."""
+
+    def __init__(self, run: RunId) -> None:
+        self.run = run
 
 
 def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
@@ -40,6 +51,13 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
 
     Raises NotFound, InvalidPipeline, InvalidInput, Conflict.
     """
+    try:
+        return _start(request, store, evaluator, ids)
+    except _IsStarted as known:
+        return known.run
+
+
+def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
     if request.source is not None and request.version is not None:
         raise Conflict("a run is of a stored `version` or of a `source`, not of both")
     source = request.source if request.source is not None else _stored(request, store).lua
@@ -49,13 +67,15 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             f'the source names the pipeline "{definition.slug}", but a run of "{request.slug}" was asked for'
         )
     inputs = check_inputs(definition, request.inputs)
-    run_id = RunId(ids.uuid())
+    run_id = request.id or RunId(ids.uuid())
     facts = _facts(request, run_id)
     checked, definition = _resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
         pipeline, version = _version(request, source, checked, definition, tx)
         number = tx.pipelines.take_run_number(pipeline.id)
+        if request.id is not None and tx.runs.get(run_id) is not None:
+            raise _IsStarted(run_id)
         run = Run(
             id=run_id,
             project_id=pipeline.project_id,

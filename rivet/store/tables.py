@@ -280,3 +280,15 @@ TOKEN = Table(
     _made("created_at", _TIME),
     Column("revoked_at", _TIME),
 )
+
+ANSWERED = Table(  # POST requests that came with an Idempotency-Key
+    "answered",
+    METADATA,
+    Column("token_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request", LargeBinary, nullable=False),  # the SHA-256 of what was asked
+    Column("made_id", Uuid, nullable=False),  # of what the request makes
+    _made("begun_at", _TIME),  # last
+    _made("created_at", _TIME),
+    Column("answer", LargeBinary),  # sealed; null: not answered yet
+)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from rivet.domain.ids import JobId, ProjectId, RunId, StageKey
 from rivet.engine.ports import Committed, Tx
+from rivet.store.answered import PostgresAnswered
 from rivet.store.artifacts import PostgresArtifacts
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
@@ -88,6 +89,7 @@ class Transaction:
         self.snapshots = PostgresSnapshots(connection)
         self.keeps = PostgresKeeps(connection)
         self.reports = PostgresReports(connection)
+        self.answered = PostgresAnswered(connection)
 
     def now(self) -> datetime:
         if self._now is None:

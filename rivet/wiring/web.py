@@ -16,7 +16,7 @@ from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.ports import Evaluator, Ids
 from rivet.journal.tail import LiveTail, TailPublisher
-from rivet.keyring import Keyring, SecretVault, TicketSigner
+from rivet.keyring import Keyring, Sealer, SecretVault, TicketSigner
 from rivet.modules.plugins import plugin_names
 from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
@@ -51,6 +51,7 @@ class Web:
     evaluator: Evaluator
     tickets: TicketSigner
     vault: SecretVault
+    answers: Sealer
     ids: Ids
     blobs: StoredBlobs
     tail: LiveTail
@@ -115,6 +116,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         evaluator=LuaEvaluator(zygote, settings.time_limits(), plugin_names(settings.plugins)),
         tickets=keyring.tickets(),
         vault=keyring.vault(),
+        answers=keyring.sealer("answers"),
         ids=Uuid7(),
         blobs=open_blobs(settings.artifacts_url, settings.home / "artifacts"),
         tail=LiveTail(settings.broker_url),
