@@ -16,6 +16,7 @@ from rivet.api.blobs import DigestConverter, blobs
 from rivet.api.desk import put_web
 from rivet.api.document import SECURITY, complete
 from rivet.api.events import events
+from rivet.api.folders import folders
 from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
@@ -70,8 +71,8 @@ def app_with(web: Web) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, runs, approvals, logs, events, runners, runner_protocol, artifacts, blobs, secrets,
-        runner_secrets,
+        pipelines, runs, approvals, logs, events, artifacts, folders, secrets, runners,
+        runner_protocol, blobs, runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)

@@ -117,10 +117,7 @@ def _of_http(error: HTTPException) -> Response:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         detail = f"{request.method} is not taken at {request.path}; what is: {allowed}"
     if status == 413:
-        detail = (
-            f"the request's body is over {request.max_content_length or 0} bytes; "
-            "a pipeline's source has at most 1 MiB (1048576 bytes)"
-        )
+        detail = f"the request's body is over {request.max_content_length or 0} bytes, which is the most here"
         _drain()
     answer = problem(status, _CODES.get(status, f"http_{status}"), detail)
     for name, value in error.get_headers(request.environ):

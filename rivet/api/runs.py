@@ -34,6 +34,9 @@ class ToStart(Body):
     inputs: dict[str, Any] = Field(default_factory=dict, max_length=500, description="By name.")
     version: int | None = Field(default=None, ge=1, description="A published version; the newest if absent.")
     source: str | None = Field(default=None, description="Run this text as an unpublished version.")
+    folder: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="The SHA-256 of an uploaded folder to start from."
+    )
     save: bool = Field(default=False, description="Publish `source` as well.")
 
     @field_validator("source")
@@ -86,6 +89,7 @@ def start(project: str, slug: str, json_data: ToStart) -> Any:
         actor=the_token().name,
         trigger="manual",
         id=None if again is None else RunId(again),
+        folder=json_data.folder,
     )
     run = start_run(asked, store=web.store, evaluator=web.evaluator, ids=web.ids)
     return web.runs.one(run, web.base_url), 202, {"Location": url_for("runs.read", run=str(run))}

@@ -48,6 +48,7 @@ class OrderTold(BaseModel):
     hands_on: str
     brings: list[dict[str, Any]]
     output_lists: dict[str, list[Any]]
+    folder: "BlobTold | None"
 
 
 class LeaseTold(BaseModel):

@@ -27,6 +27,10 @@ class BlobStore(Protocol):
         """A piece unpacked, and checked against its digest. Raises NotFound."""
 
 
+    def add(self, project: ProjectId, digest: str, content: bytes) -> int:
+        """Pack and store a piece whose digest is known; how much it takes."""
+
+
 class Blobs(Protocol):
     def add_piece(self, project: ProjectId, digest: str, size: int, stored: int) -> None:
         """Note that a piece is there: its size, and how much it takes packed."""
@@ -68,6 +72,17 @@ class Snapshots(Protocol):
 
     def get(self, job: Job) -> Contents | None:
         """As the job left it in its present epoch."""
+
+
+class Folders(Protocol):
+    """What was uploaded for runs to start from, by its SHA-256."""
+
+    def get(self, project: ProjectId, digest: str) -> Manifest | None: ...
+    def touch(self, project: ProjectId, digest: str) -> bool:
+        """Is it there? If so it counts as used now."""
+
+    def add(self, project: ProjectId, digest: str, blob: UUID) -> bool:
+        """False where it is there already."""
 
 
 class Keeps(Protocol):

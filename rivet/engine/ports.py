@@ -38,7 +38,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Keeps, Reports, Snapshots
+from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
 from rivet.engine.secret_ports import Secrets
 
 
@@ -390,6 +390,8 @@ class Tx(Protocol):
     def keeps(self) -> Keeps: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def folders(self) -> Folders: ...
     @property
     def answered(self) -> Answered: ...
     def now(self) -> datetime:

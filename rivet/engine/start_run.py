@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.errors import Conflict, InvalidInput, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.inputs import check_inputs
 from rivet.domain.pipeline import Checked, Definition, plain_of
@@ -23,7 +23,8 @@ from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_oth
 class StartRequest:
     """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one.
 
-    With an `id` it is started once, however often it is asked for.
+    With an `id` it is started once, however often it is asked for. `folder` is the SHA-256 of an uploaded
+    one, from which it starts.
     """
 
     project: str
@@ -35,6 +36,7 @@ class StartRequest:
     actor: str
     trigger: str
     id: RunId | None = None
+    folder: str | None = None
 
 
 class _IsStarted(Exception):
@@ -93,6 +95,7 @@ def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) 
             trigger=request.trigger,
             created_at=tx.now(),
             turn=definition.concurrency.group if definition.concurrency is not None else None,
+            folder=_folder(request, pipeline, tx),
         )
         tx.runs.add(run)
         for job in planned.jobs:
@@ -106,6 +109,15 @@ def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) 
     if any(stage.spec.is_open for stage in planned.stages):
         expand_matrices(run_id, store=store, evaluator=evaluator, ids=ids)
     return run_id
+
+
+def _folder(request: StartRequest, pipeline: Pipeline, tx: Tx) -> str | None:
+    if request.folder is not None and not tx.folders.touch(pipeline.project_id, request.folder):
+        raise InvalidInput(
+            f"folder: nothing with the SHA-256 {request.folder} was uploaded; "
+            f"PUT /projects/{request.project}/folders/{request.folder} first"
+        )
+    return request.folder
 
 
 def _stored(request: StartRequest, store: Store) -> Version:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import ProjectId
-from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, KEPT_FILES, PIECE, SNAPSHOT
+from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, FOLDER, KEPT_FILES, PIECE, SNAPSHOT
 
 _NEW_PIECE = upsert(PIECE)
 _ADD_PIECE = _NEW_PIECE.on_conflict_do_update(
@@ -28,6 +28,7 @@ _FORGET = delete(BLOB).where(
     ~select(ARTIFACT.c.run_id).where(ARTIFACT.c.blob_id == bindparam("blob")).exists(),
     ~select(CACHE.c.id).where(CACHE.c.blob_id == bindparam("blob")).exists(),
     ~select(SNAPSHOT.c.job_id).where(SNAPSHOT.c.blob_id == bindparam("blob")).exists(),
+    ~select(FOLDER.c.blob_id).where(FOLDER.c.blob_id == bindparam("blob")).exists(),
     ~select(KEPT_FILES.c.run_id).where(KEPT_FILES.c.blob_id == bindparam("blob")).exists(),
 )
 _AT_ONCE = 1000

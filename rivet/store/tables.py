@@ -91,6 +91,7 @@ RUN = Table(
     Column("waiting_since", _TIME),  # for a person; such time does not count
     _made("waited_s", Double),
     Column("turn", Text),  # the group in which runs take turns
+    Column("folder", LargeBinary),  # the SHA-256 of the one that it starts from
     UniqueConstraint("pipeline_id", "number"),
 )
 

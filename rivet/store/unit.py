@@ -15,6 +15,7 @@ from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
+from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
@@ -89,6 +90,7 @@ class Transaction:
         self.snapshots = PostgresSnapshots(connection)
         self.keeps = PostgresKeeps(connection)
         self.reports = PostgresReports(connection)
+        self.folders = PostgresFolders(connection)
         self.answered = PostgresAnswered(connection)
 
     def now(self) -> datetime:
