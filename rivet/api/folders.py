@@ -30,7 +30,7 @@ class FolderShown(BaseModel):
 @folders.put("/projects/<project>/folders/<sha256>")
 @needs_admin
 @refuses(InvalidInput)
-@takes_bytes("application/zstd")
+@takes_bytes("application/octet-stream")
 @folders.output(FolderShown, status_code=201)
 @folders.doc(
     operation_id="put_folder",

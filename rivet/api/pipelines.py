@@ -14,6 +14,7 @@ from rivet.api.operation import refuses
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.shown import CheckedShown, PipelinePage, PipelineWithSource, SavedShown, VersionPage
 from rivet.domain.errors import Conflict, InvalidPipeline, NotFound
+from rivet.engine.delete_pipeline import delete_pipeline
 from rivet.engine.save_pipeline import save_pipeline
 
 MAX_SOURCE_BYTES = 1024 * 1024
@@ -111,6 +112,20 @@ def read(project: str, slug: str) -> dict[str, Any]:
 @pipelines.doc(operation_id="publish_version", summary="Publish a new version", security="bearer")
 def publish(project: str, slug: str, json_data: Source) -> dict[str, Any]:
     return _saved(project, json_data.source, slug)[0]
+
+
+@pipelines.delete("/projects/<project>/pipelines/<slug>")
+@needs_admin
+@refuses(Conflict)
+@pipelines.output({}, status_code=204)
+@pipelines.doc(
+    operation_id="delete_pipeline",
+    summary="Delete a pipeline with its versions and runs, if none of them goes on",
+    security="bearer",
+)
+def delete(project: str, slug: str) -> tuple[str, int]:
+    delete_pipeline(project, slug, store=the_web().store)
+    return "", 204
 
 
 @pipelines.get("/projects/<project>/pipelines/<slug>/versions")

@@ -118,6 +118,8 @@ def _of_http(error: HTTPException) -> Response:
         detail = f"{request.method} is not taken at {request.path}; what is: {allowed}"
     if status == 413:
         detail = f"the request's body is over {request.max_content_length or 0} bytes, which is the most here"
+        if request.is_json:
+            detail += "; a pipeline's source has at most 1 MiB (1048576 bytes)"
         _drain()
     answer = problem(status, _CODES.get(status, f"http_{status}"), detail)
     for name, value in error.get_headers(request.environ):

@@ -43,7 +43,7 @@ def upload_folder(client: Client, project: str, folder: str) -> str:
         path = f"/projects/{quote(project, safe='')}/folders/{digest}"
         if not _is_there(client, path):
             progress = _Progress(f"uploading {folder}", size)
-            client.upload(path, lambda: _pieces(packed, progress), size, "application/zstd")
+            client.upload(path, lambda: _pieces(packed, progress), size, "application/octet-stream")
     return digest
 
 

@@ -148,6 +148,9 @@ class Pipelines(Protocol):
     def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
         """The published version of that number, or the newest."""
 
+    def delete(self, pipeline: PipelineId) -> int:
+        """With its versions and runs, unless some of them go on: how many do."""
+
 
 class Runs(Protocol):
     def add(self, run: Run) -> None:

@@ -47,7 +47,7 @@ def test_a_run_starts_from_a_work_tree_with_what_is_not_committed(system):
 def test_a_folder_that_cannot_be_unpacked_ends_its_run_with_the_reason(system):
     sent = zstandard.ZstdCompressor().compress(io.BytesIO(b"no tar" * 500).getvalue())
     digest = hashlib.sha256(sent).hexdigest()
-    system.client.upload(f"/projects/default/folders/{digest}", lambda: [sent], len(sent), "application/zstd")
+    system.client.upload(f"/projects/default/folders/{digest}", lambda: [sent], len(sent), "application/octet-stream")
     stages = '{ { name = "a", script = function() log.info("ran") end } }'
     source = f'pipeline = {{ name = "Broken folder", stages = {stages} }}'
     path = "/projects/default/pipelines/broken-folder/runs"

@@ -24,7 +24,7 @@ def a_folder(**files):
 
 
 def put(api, digest, sent, project="default"):
-    return api.ask("PUT", f"/projects/{project}/folders/{digest}", sent, Content_Type="application/zstd")
+    return api.ask("PUT", f"/projects/{project}/folders/{digest}", sent, Content_Type="application/octet-stream")
 
 
 def is_a_problem(answer, status, code, word=""):
@@ -80,7 +80,7 @@ def test_an_unknown_project_or_a_strange_digest_is_refused(api):
 def test_a_folder_over_256_mib_is_refused_before_it_is_read(api):
     head = (
         f"PUT /api/v1/projects/default/folders/{'0' * 64} HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {api.token}\r\nContent-Type: application/zstd\r\n"
+        f"Authorization: Bearer {api.token}\r\nContent-Type: application/octet-stream\r\n"
         f"Content-Length: {MOST_BYTES + 1}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", api.port), timeout=20) as connection:
