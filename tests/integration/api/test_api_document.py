@@ -93,12 +93,12 @@ def test_no_request_gets_an_answer_that_the_document_does_not_have(api, claimed,
         [
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run",
             f"http://127.0.0.1:{api.port}/api/v1/openapi.json", "--phases", "coverage,fuzzing",
-            "--max-examples", "8", "--seed", str(SEED), "--workers", "2", "--no-color",
+            "--max-examples", "5", "--seed", str(SEED), "--workers", "1", "--no-color",
             "--generation-database", "none", "--suppress-health-check", "all", "--exclude-checks", BEYOND_A_SCHEMA,
         ],
         cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, capture_output=True, text=True,
         timeout=140, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert time.monotonic() - began < 120
     assert b"Traceback" not in api.log.read_bytes()
