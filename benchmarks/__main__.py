@@ -1,6 +1,7 @@
 """All measurements: `make bench`."""
 
-from benchmarks import main_job, matrix
+from benchmarks import main_job, matrix, watchers
 
 main_job.main()
 matrix.main()
+watchers.main()

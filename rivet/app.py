@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 from apiflask import APIFlask
@@ -22,6 +23,7 @@ from rivet.api.health import health
 from rivet.api.logs import logs
 from rivet.api.pipelines import pipelines
 from rivet.api.problems import register_problems
+from rivet.api.reference import with_operations
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
@@ -53,8 +55,8 @@ def create_app(threads: int = THREADS) -> APIFlask:
     return app_with(web)
 
 
-def app_with(web: Web) -> APIFlask:
-    """The app over what was wired elsewhere."""
+def app_with(web: Web | None) -> APIFlask:
+    """The app over what was wired elsewhere; without it, it can say what it offers and nothing more."""
     app = APIFlask(
         "rivet", title="Rivet", version=__version__, spec_path="/api/v1/openapi.json", docs_path=None,
         json_errors=False,
@@ -67,7 +69,8 @@ def app_with(web: Web) -> APIFlask:
         AUTO_SERVERS=False,
     )
     app.url_map.converters["digest"] = DigestConverter
-    put_web(app.extensions, web)
+    if web is not None:
+        put_web(app.extensions, web)
     register_gate(app)
     register_problems(app)
     for resource in (
@@ -79,6 +82,11 @@ def app_with(web: Web) -> APIFlask:
     app.register_blueprint(health)
     app.spec_processor(functools.partial(complete, app=app))
     return app
+
+
+def write_operations(page: Path) -> None:
+    """Write what the API offers into a page of documentation."""
+    page.write_text(with_operations(page.read_text(), app_with(None).spec))
 
 
 def _close_streams_on_signal(web: Web) -> None:
@@ -96,3 +104,7 @@ def _close_streams_on_signal(web: Web) -> None:
         if callable(before):
             signal.signal(number, ending)
             signal.siginterrupt(number, False)
+
+
+if __name__ == "__main__":
+    write_operations(Path(sys.argv[1]))

@@ -98,7 +98,7 @@ class TestPage(BaseModel):
 def list_all(run: str, query_data: Page) -> dict[str, Any]:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     items, following = web.kept.artifacts(found, query_data.after() or "", query_data.limit)
     for item in items:
         item["url"] = f"{web.base_url}/api/v1/runs/{found}/artifacts/{quote(item['name'])}"
@@ -145,7 +145,7 @@ def download(run: str, name: str, query_data: InProject) -> Response:
 def tests(run: str, query_data: Page) -> dict[str, Any]:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     after = query_data.after() or "0"
     if not after.isdecimal() or len(after) > 9:
         raise bad_cursor()

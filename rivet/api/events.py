@@ -7,7 +7,9 @@ reading the database, so that a stream is complete also while Redis is away.
 import json
 import select
 import socket
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -32,6 +34,8 @@ PAGE = 32
 LOOK_AFTER_S = 2.0
 WAIT_S = 0.5
 PING_S = 15.0
+GONE_S = 0.5
+MOST_KEPT_BYTES = 8 * 1024 * 1024
 _EVENT: Any = {
     "type": "object",
     "description": "One event of the stream; `data` is JSON, and `id` a position in the run.",
@@ -62,7 +66,7 @@ _ANSWERS: Any = {
 def follow(run: str, query_data: InProject) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     after = _position(request.headers.get("Last-Event-ID", ""))
     end = web.records.end_of(found)
     if end is not None and after >= end:
@@ -110,7 +114,12 @@ def _pieces(web: Web, run: RunId, after: int, reader: socket.socket | None) -> G
         spoken = looked = time.monotonic()
         yield b": watching\n\n"
         fresh = _stored(web, run, after)
-        while not web.closing.is_set() and not _is_gone(reader):
+        seen = spoken
+        while not web.closing.is_set():
+            if time.monotonic() - seen > GONE_S:
+                if _is_gone(reader):
+                    return
+                seen = time.monotonic()
             for entry in fresh:
                 after = entry.pos
                 piece = _piece(web, entry)
@@ -154,7 +163,39 @@ def _stored(web: Web, run: RunId, after: int) -> list[Entry]:
         return []
 
 
+class _Pieces:
+    """The newest events as they are sent, so that of many watchers one makes them. Safe among threads."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[tuple[RunId, int], bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, run: RunId, pos: int) -> bytes | None:
+        return self._kept.get((run, pos))
+
+    def put(self, run: RunId, pos: int, piece: bytes) -> None:
+        with self._guard:
+            if (run, pos) in self._kept:
+                return
+            self._kept[run, pos] = piece
+            self._size += len(piece)
+            while self._size > MOST_KEPT_BYTES:
+                self._size -= len(self._kept.popitem(last=False)[1])
+
+
+_newest = _Pieces()
+
+
 def _piece(web: Web, entry: Entry) -> bytes:
+    piece = _newest.get(entry.run_id, entry.pos)
+    if piece is None:
+        piece = _made(web, entry)
+        _newest.put(entry.run_id, entry.pos, piece)
+    return piece
+
+
+def _made(web: Web, entry: Entry) -> bytes:
     told = event_of(entry)
     if told is None:
         return b""

@@ -32,6 +32,7 @@ _RUNS = """
     JOIN run_clock ON run_clock.run_id = run.id
 """
 _ONE = text(_RUNS + " WHERE run.id = :run")
+_IS_THERE = text("SELECT 1 FROM run WHERE id = :run")
 _PAGE = text(
     _RUNS
     + """
@@ -123,6 +124,12 @@ class RunReads:
             return []
         bounds = {"lowest": UUID(prefix.ljust(32, "0")), "highest": UUID(prefix.ljust(32, "f"))}
         return [RunId(run) for run in connection.execute(_BY_PREFIX, bounds).scalars()]
+
+    def require(self, run: RunId) -> None:
+        """Raises NotFound."""
+        with told_as_unavailable(), self._engine.connect() as connection:
+            if connection.execute(_IS_THERE, {"run": run}).one_or_none() is None:
+                raise NotFound(f"there is no run {run}")
 
     def one(self, run: RunId, base_url: str) -> Shown:
         """Raises NotFound."""
