@@ -59,7 +59,7 @@ _ANSWERS: Any = {
 @events.input(InProject, location="query")
 @events.doc(
     operation_id="follow_run",
-    summary="Follow a run: Server-Sent Events `state`, `log`, `end`",
+    summary="Follow a run: Server-Sent Events `state`, `log`, `annotation`, `end`",
     security="bearer",
     responses=_ANSWERS,
 )

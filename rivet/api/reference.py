@@ -1,4 +1,4 @@
-"""The operations of the API as a page of documentation: tables in Markdown, read from the OpenAPI document."""
+"""The API's operations as a page of documentation: tables in Markdown, read from the OpenAPI document."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 BEGIN, END = "<!-- begin: operations -->", "<!-- end: operations -->"
 
 
-def with_operations(page: str, document: Mapping[str, Any]) -> str:
+def with_operations(page: str, document: Any) -> str:
     """A page in which what stands between `BEGIN` and `END` are the document's operations, a table a tag."""
     within = re.compile(f"{BEGIN}\n.*?{END}", re.DOTALL)
     tables = "\n\n".join(_tables(document))

@@ -17,7 +17,7 @@ ORPHAN_WAIT_S = 1.0
 OVERTIME_S = 10.0
 FORGED = "forge-host-protocol"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
-_PLANTED = "/tmp/pwned*"  # noqa: S108
+_PLANTED = "/tmp/pwned*"
 
 
 @dataclass(slots=True)
