@@ -62,7 +62,7 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
 def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
     if request.source is not None and request.version is not None:
         raise Conflict("a run is of a stored `version` or of a `source`, not of both")
-    source = request.source if request.source is not None else _stored(request, store).lua
+    source = request.source if request.source is not None else stored_version(request, store).lua
     checked, definition = evaluate(source, evaluator)
     if definition.slug != request.slug:
         raise Conflict(
@@ -70,8 +70,8 @@ def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) 
         )
     inputs = check_inputs(definition, request.inputs)
     run_id = request.id or RunId(ids.uuid())
-    facts = _facts(request, run_id)
-    checked, definition = _resolved(source, checked, definition, inputs, facts, evaluator)
+    facts = facts_of(request, run_id)
+    checked, definition = resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
         pipeline, version = _version(request, source, checked, definition, tx)
@@ -120,7 +120,8 @@ def _folder(request: StartRequest, pipeline: Pipeline, tx: Tx) -> str | None:
     return request.folder
 
 
-def _stored(request: StartRequest, store: Store) -> Version:
+def stored_version(request: StartRequest, store: Store) -> Version:
+    """The published version that is asked for. Raises NotFound."""
     with store.begin() as tx:
         project = project_of(request.project, tx)
         pipeline = tx.pipelines.get(project.id, request.slug)
@@ -133,7 +134,8 @@ def _stored(request: StartRequest, store: Store) -> Version:
         return version
 
 
-def _facts(request: StartRequest, run_id: RunId) -> dict[str, Any]:
+def facts_of(request: StartRequest, run_id: RunId) -> dict[str, Any]:
+    """What is recorded of a run from the beginning, and read as `run`."""
     return {
         "id": str(run_id),
         "pipeline": request.slug,
@@ -143,7 +145,7 @@ def _facts(request: StartRequest, run_id: RunId) -> dict[str, Any]:
     }
 
 
-def _resolved(
+def resolved(
     source: str,
     checked: Checked,
     definition: Definition,
