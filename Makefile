@@ -8,7 +8,7 @@
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make bench    the measurements of benchmarks/
-#   make docs     what docs/ says of modules, commands and settings anew, from the code
+#   make docs     what docs/ says of modules, commands, settings and the API anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
 
@@ -88,6 +88,7 @@ bench: install
 docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md
 	@$(BIN)/python -m rivet.cli.reference docs/cli.md docs/configuration.md
+	@$(BIN)/python -m rivet.app docs/api.md
 
 # Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
 lock: needs

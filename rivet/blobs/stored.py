@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from rivet.blobs.piece import unpacked
+from rivet.blobs.piece import packed, unpacked
 from rivet.domain.errors import InvalidInput, NotFound, Unavailable
 from rivet.domain.ids import ProjectId
 
@@ -67,6 +67,12 @@ class StoredBlobs:
         with _told_as_unavailable():
             obstore.put(self._store, _place(project, digest), packed)
         return len(content)
+
+    def add(self, project: ProjectId, digest: str, content: bytes) -> int:
+        piece = packed(content)
+        with _told_as_unavailable():
+            obstore.put(self._store, _place(project, digest), piece)
+        return len(piece)
 
     def packed(self, project: ProjectId, digest: str) -> bytes:
         with _told_as_unavailable():

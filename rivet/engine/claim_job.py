@@ -76,6 +76,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
     stages = [stage for stage in all_stages if stage.job_id == job.id]
     some_ended = any(stage.status in FINISHED_STAGE for stage in all_stages)
     source = source_of(job, jobs)
+    start = _start(source, job, jobs, tx)
     expires = tx.now().timestamp() + sum(stage.timeout_s for stage in stages) + TICKET_GRACE_S
     return Order(
         job=job.id,
@@ -114,10 +115,11 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         timeout_left_s=_time_left_s(job, run, tx.now()),
         ticket=tickets.issue(job.id, job.epoch, session, expires),
         secrets=run.plan.secrets,
-        start=_start(source, job, jobs, tx),
+        start=start,
         hands_on=what_it_hands_on(job, jobs, all_stages, tx),
         brings=what_it_brings(job, source, jobs, all_stages, tx),
         output_lists=tx.stages.output_lists(run.id) if some_ended else {},
+        folder=tx.folders.get(run.project_id, run.folder) if start is None and run.folder else None,
     )
 
 

@@ -1,13 +1,14 @@
 """What the verbs need of the world where something is kept: blobs and what refers to them, and reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from rivet.domain.artifact import Artifact, Contents
 from rivet.domain.blob import Manifest
 from rivet.domain.cache import Cache, Look, Shelf
-from rivet.domain.ids import ProjectId, RunId, StageKey
+from rivet.domain.ids import ProjectId, RunId, StageKey, TokenId
 from rivet.domain.job import Job
 from rivet.domain.keeping import Paths
 from rivet.domain.report import Case, Coverage
@@ -28,6 +29,10 @@ class BlobStore(Protocol):
     def has(self, project: ProjectId, digest: str) -> bool: ...
     def drop(self, project: ProjectId, digests: Sequence[str]) -> None:
         """Delete those pieces that are there. Raises Unavailable; some may be gone then."""
+
+
+    def add(self, project: ProjectId, digest: str, content: bytes) -> int:
+        """Pack and store a piece whose digest is known; how much it takes."""
 
 
 class Blobs(Protocol):
@@ -84,6 +89,17 @@ class Snapshots(Protocol):
         """Those of runs that ended so long ago; how many."""
 
 
+class Folders(Protocol):
+    """What was uploaded for runs to start from, by its SHA-256."""
+
+    def get(self, project: ProjectId, digest: str) -> Manifest | None: ...
+    def touch(self, project: ProjectId, digest: str) -> bool:
+        """Is it there? If so it counts as used now."""
+
+    def add(self, project: ProjectId, digest: str, blob: UUID) -> bool:
+        """False where it is there already."""
+
+
 class Keeps(Protocol):
     """Files that stages keep for others of their run."""
 
@@ -96,6 +112,39 @@ class Keeps(Protocol):
 
     def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
         """Of those stages that have kept something, in the order given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request with an Idempotency-Key: what was asked (SHA-256), and how it was answered, if it was.
+
+    `made` is the id of what it makes. `is_mine`: nobody else is at it.
+    """
+
+    request: bytes
+    made: UUID
+    answer: bytes | None
+    is_mine: bool
+
+
+class Answered(Protocol):
+    """Requests that came with an Idempotency-Key, by the token that sent them."""
+
+    def begin(
+        self, token: TokenId, key: str, request: bytes, made: UUID, *, keep_s: float, patience_s: float
+    ) -> Begun | None:
+        """Begin it, unless it was begun before and is younger than `keep_s`; then what is known of it.
+
+        One that was begun `patience_s` ago and never answered is begun again. None where it went away just
+        now.
+        """
+
+    def note(self, token: TokenId, key: str, answer: bytes) -> None: ...
+    def release(self, token: TokenId, key: str) -> None:
+        """It changed nothing, and may be asked anew."""
+
+    def drop(self, keep_s: float) -> None:
+        """All that are older."""
 
 
 class Reports(Protocol):

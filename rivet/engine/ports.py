@@ -38,7 +38,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Keeps, Reports, Snapshots
+from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
 from rivet.engine.secret_ports import Secrets
 
 
@@ -147,6 +147,9 @@ class Pipelines(Protocol):
     def version(self, version: VersionId) -> Version | None: ...
     def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
         """The published version of that number, or the newest."""
+
+    def delete(self, pipeline: PipelineId) -> int:
+        """With its versions and runs, unless some of them go on: how many do."""
 
 
 class Runs(Protocol):
@@ -397,6 +400,10 @@ class Tx(Protocol):
     def keeps(self) -> Keeps: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def folders(self) -> Folders: ...
+    @property
+    def answered(self) -> Answered: ...
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import ProjectId
-from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, KEPT_FILES, PIECE, SNAPSHOT
+from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, FOLDER, KEPT_FILES, PIECE, SNAPSHOT
 
 _NEW_PIECE = upsert(PIECE)
 _ADD_PIECE = _NEW_PIECE.on_conflict_do_update(
@@ -32,13 +32,14 @@ _FORGET = delete(BLOB).where(
     ~select(ARTIFACT.c.run_id).where(ARTIFACT.c.blob_id == bindparam("blob")).exists(),
     ~select(CACHE.c.id).where(CACHE.c.blob_id == bindparam("blob")).exists(),
     ~select(SNAPSHOT.c.job_id).where(SNAPSHOT.c.blob_id == bindparam("blob")).exists(),
+    ~select(FOLDER.c.blob_id).where(FOLDER.c.blob_id == bindparam("blob")).exists(),
     ~select(KEPT_FILES.c.run_id).where(KEPT_FILES.c.blob_id == bindparam("blob")).exists(),
 )
 _FORGET_UNUSED = delete(BLOB).where(
     BLOB.c.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("age_s")),
     *(
         ~select(kind.c.blob_id).where(kind.c.blob_id == BLOB.c.id).exists()
-        for kind in (ARTIFACT, CACHE, SNAPSHOT, KEPT_FILES)
+        for kind in (ARTIFACT, CACHE, FOLDER, SNAPSHOT, KEPT_FILES)
     ),
 )
 # The age is looked at again where a piece was used since: then the row has waited for that transaction.

@@ -87,6 +87,7 @@ class PostgresRuns:
                 "trigger": run.trigger,
                 "created_at": run.created_at,
                 "turn": run.turn,
+                "folder": None if run.folder is None else bytes.fromhex(run.folder),
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
@@ -157,6 +158,7 @@ def run_of(row: AnyRow) -> Run:
         lines=row.lines,
         waited_s=row.waited_s,
         turn=row.turn,
+        folder=None if row.folder is None else bytes(row.folder).hex(),
     )
 
 

@@ -9,11 +9,13 @@ from sqlalchemy import Connection, Engine, func, select
 
 from rivet.domain.ids import JobId, ProjectId, RunId, StageKey
 from rivet.engine.ports import Committed, Tx
+from rivet.store.answered import PostgresAnswered
 from rivet.store.artifacts import PostgresArtifacts
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
+from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
@@ -92,6 +94,8 @@ class Transaction:
         self.snapshots = PostgresSnapshots(connection)
         self.keeps = PostgresKeeps(connection)
         self.reports = PostgresReports(connection)
+        self.folders = PostgresFolders(connection)
+        self.answered = PostgresAnswered(connection)
 
     def now(self) -> datetime:
         if self._now is None:

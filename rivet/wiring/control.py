@@ -16,6 +16,7 @@ from rivet.domain.record import Record, stand_in, unpack, unreadable
 from rivet.engine.admit_runs import admit_runs
 from rivet.engine.drop_unused import drop_unused
 from rivet.engine.expand_matrix import expand_matrices
+from rivet.engine.forget_answers import forget_answers
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
 from rivet.engine.ports import Store
@@ -168,6 +169,7 @@ class Control:
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
         watch_approvals(store=self.store)
+        forget_answers(store=self.store)
         self._open_up()
         watch_times(self._settings.lease_seconds, store=self.store)
         let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
