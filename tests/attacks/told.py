@@ -17,6 +17,13 @@ _REFUSALS = re.compile(
     r"|is not among the `secrets`|leads? out of the workspace|may be reached here"
 )
 _NIL = re.compile(r"attempt to (index|call) a nil value|module \w+ has no function|no integer representation of nil")
+_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)")
+_OF_LUA = frozenset({
+    "_G", "assert", "coroutine", "error", "getmetatable", "ipairs", "load", "math", "next", "pairs", "pcall", "print",
+    "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring",
+    "type", "utf8", "xpcall",
+})  # fmt: skip
+"""What every script has: a case that misses one of these has taken it away itself."""
 _OF_A_MODULE = re.compile(r"^(in loaded code, line \d+: )?(h:\w+|[a-z]\w*\.\w+): ")
 
 
@@ -111,7 +118,8 @@ def _outcome(
 def _invalid(error: Mapping[str, Any]) -> str:
     """Why an error shows nothing of Rivet: it is the prelude's, or the case met what is not there."""
     message, line = str(error.get("message") or ""), error.get("line")
-    if _NIL.search(message):
+    named = _GLOBAL.search(message)
+    if _NIL.search(message) and not (named and named[1] in _OF_LUA):
         return f"it met nothing where the case expects something: {message}"
     if isinstance(line, int) and line <= prelude_lines() and not _OF_A_MODULE.search(message):
         return f"the prelude failed: {message}"
