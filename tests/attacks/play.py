@@ -83,7 +83,7 @@ class Player:
             try:
                 run = self._start(case, lua, limits)
             except ApiProblem as problem:
-                return Verdict(case, "refused", invalid=f"the pipeline was refused: {problem.detail[:300]}")
+                return _refused(case, problem)
             try:
                 ended = target.home.finish(run, limits.seconds * 3 + OVERTIME_S + AWAY_S)
             except AssertionError:
@@ -118,6 +118,7 @@ class Player:
             "OTHER_WS": str(target.workspace),
             "PARENT_PID": str(target.runner_pid),
             "ALLOWED_HTTP": target.allowed,
+            "ALLOWED_GIT": target.allowed_git,
             "REBIND_HOST": self._rebinding() if self.rebind_host else "nowhere.rebind.test",
             "ABSTRACT": bait.abstract,
             "HOST_FILE": str(target.host_file),
@@ -142,6 +143,13 @@ class Player:
             return bool(home.finish(home.submit("calm", text), OVERTIME_S)["status"] == "passed")
         except AssertionError:
             return False
+
+
+def _refused(case: Case, problem: ApiProblem) -> Verdict:
+    """A pipeline that cannot be started: right only where the case's own fields of the stage are to blame."""
+    if case.stage_fields and "denied" in case.expect and problem.status < 500:
+        return Verdict(case, "denied", note=f"the pipeline was refused: {problem.detail[:200]}")
+    return Verdict(case, "refused", invalid=f"the pipeline was refused: {problem.detail[:300]}")
 
 
 def _is_doubtful(verdict: Verdict) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import psutil
 
 from rivet.client import ApiProblem
 
-from ..system.rivet_home import RIVET, RivetHome, wait_for
+from ..system.rivet_home import RIVET, RivetHome, a_repository, git, wait_for
 from ..system.second_runner import stop
 from .canaries import Canaries
 
@@ -36,6 +36,23 @@ return {{
     process.run {{ command = "sleep", args = {{ "21000" }}, env = {{ OF_OTHERS = "{canary}" }} }}
   end }} }},
 }}
+"""
+
+
+_MODULES = """\
+[submodule "one"]
+	path = one
+	url = ext::sh -c touch% /tmp/pwned-submodule
+[submodule "two"]
+	path = two
+	url = -u touch /tmp/pwned-submodule
+[submodule "three"]
+	path = three
+	url = file:///etc
+	update = !touch /tmp/pwned-submodule
+[submodule "../../four"]
+	path = four
+	url = ../../../../tmp
 """
 
 
@@ -69,6 +86,7 @@ class Target:
     canaries: Canaries
     host_file: Path
     allowed: str
+    allowed_git: str
     bystander: str = ""
     workspace: Path = Path()
 
@@ -123,17 +141,20 @@ class Target:
 
 @contextlib.contextmanager
 def target(
-    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None,
-    extra_env: Mapping[str, str] | None = None, plugins: Sequence[str] = (),
+    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None
 ) -> Iterator[Target]:
     """Bring one up, and take it down whatever happened. With `ordinary`, root hands it to another user."""
     canaries = Canaries()
     folder = Path(tempfile.mkdtemp(prefix="rva"))
     folder.chmod(0o755)
     uid = ORDINARY if ordinary and os.geteuid() == 0 else None
+    repository = hostile_repository(folder / "repositories" / "hostile")
     home = TargetHome(
         folder,
-        environment={"RIVET_ALLOW_HOSTS": f"127.0.0.1:{allowed_port}", **(extra_env or {})},
+        environment={
+            "RIVET_ALLOW_HOSTS": f"127.0.0.1:{allowed_port}",
+            "RIVET_ALLOW_PATHS": str(repository.parent),
+        },
         slots=1,
         prefix=_prefix(folder, uid, name_server),
         as_root=os.geteuid() == 0 and uid is None,
@@ -148,13 +169,26 @@ def target(
         with _runner(home, canaries, slots + 1) as runner:
             _note_tokens(home, canaries)
             _keep_secrets(home, canaries)
-            system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}")
+            system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}", f"file://{repository}")
             system.start_bystander()
             yield system
             home.client.call("POST", f"/runs/{system.bystander}/cancel")
     finally:
         home.down()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def hostile_repository(folder: Path) -> Path:
+    """One that may be cloned: with a link to the root, and submodules whose addresses are commands."""
+    a_repository(folder, {"README.md": "hello\n", ".gitmodules": _MODULES})
+    (folder / "escape").symlink_to("/")
+    (folder / "loop").symlink_to("loop")
+    head = git(folder, "rev-parse", "HEAD").strip()
+    for name in ("one", "two", "three", "four"):
+        git(folder, "update-index", "--add", "--cacheinfo", f"160000,{head},{name}")
+    git(folder, "add", "escape", "loop")
+    git(folder, "commit", "-q", "-m", "hostile")
+    return folder
 
 
 def _prefix(folder: Path, uid: int | None, name_server: str | None) -> tuple[str, ...]:
