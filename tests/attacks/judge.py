@@ -2,12 +2,14 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .canaries import Canaries
 from .cases import Case
@@ -17,7 +19,7 @@ ORPHAN_WAIT_S = 1.0
 OVERTIME_S = 10.0
 FORGED = "forge-host-protocol"
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
-_PLANTED = "/tmp/pwned*"  # noqa: S108
+_PLANTED = "/tmp/pwned*"
 
 
 @dataclass(slots=True)
@@ -97,6 +99,20 @@ def orphans() -> set[str]:
                 if name.startswith("RIVETORPHAN"):
                     found.add(name)
     return found
+
+
+def state_of(folder: Path) -> str:
+    """A digest of all that is in a folder: names, kinds, modes, owners and contents."""
+    digest = hashlib.sha256()
+    for at, folders, files in sorted(os.walk(folder)):
+        for name in sorted((".", *folders, *files)):
+            path = Path(at) / name
+            with contextlib.suppress(FileNotFoundError):
+                told = path.lstat()
+                digest.update(repr((str(path), told.st_mode, told.st_uid, told.st_size)).encode())
+                if path.is_file() and not path.is_symlink():
+                    digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def orphans_of(case: Case) -> set[str]:

@@ -1,7 +1,6 @@
 """The system under attack: a whole Rivet, a runner that holds canaries, and another run's live workspace."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from rivet.client import ApiProblem
 from ..system.rivet_home import RIVET, RivetHome, a_repository, git, wait_for
 from ..system.second_runner import stop
 from .canaries import Canaries
+from .judge import state_of
 
 ORDINARY = 299_501
 QUEUE, RUNNER = "attacks", "second"
@@ -118,17 +118,8 @@ class Target:
         self.bystander = run
 
     def state_of_bystander(self) -> str:
-        """A digest of the other run's workspace: names, kinds, modes, owners and contents."""
-        digest = hashlib.sha256()
-        for at, folders, files in sorted(os.walk(self.workspace)):
-            for name in sorted((".", *folders, *files)):
-                path = Path(at) / name
-                with contextlib.suppress(FileNotFoundError):
-                    told = path.lstat()
-                    digest.update(repr((str(path), told.st_mode, told.st_uid, told.st_size)).encode())
-                    if path.is_file() and not path.is_symlink():
-                        digest.update(path.read_bytes())
-        return digest.hexdigest()
+        """A digest of the other run's workspace."""
+        return state_of(self.workspace)
 
     def bystander_is_well(self) -> bool:
         return bool(self.home.run(self.bystander)["status"] == "running")
