@@ -6,6 +6,7 @@
 #   make chaos    rounds of killing parts of a real system: ROUNDS=N SEED=S
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
+#   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
 #   make bench    the measurements of benchmarks/
 #   make docs     the modules' part of docs/language.md anew, from their declarations
 #   make lock     requirements.lock anew, from setup.cfg
@@ -15,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos siege latency bench docs lock clean needs
+.PHONY: help install demo test lint chaos siege latency attacks bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -76,6 +77,12 @@ siege: install
 TIMES := 20
 latency: install
 	@$(BIN)/python -m tests.measure --times $(TIMES)
+
+# The controls come first: what they let through must be seen. The last line counts the cases.
+CASES :=
+attacks: install
+	@[[ -n "$(CASES)" ]] || $(BIN)/python -m tests.attacks.controls
+	@$(BIN)/python -m tests.attacks $(if $(CASES),--cases $(CASES))
 
 bench: install
 	@$(BIN)/python -m benchmarks

@@ -15,9 +15,10 @@ import psutil
 
 from rivet.client import ApiProblem
 
-from ..system.rivet_home import RIVET, RivetHome, a_repository, git, wait_for
+from ..system.rivet_home import RIVET, RivetHome, wait_for
 from ..system.second_runner import stop
 from .canaries import Canaries
+from .hostile_repository import hostile_repository
 from .judge import state_of
 
 ORDINARY = 299_501
@@ -36,23 +37,6 @@ return {{
     process.run {{ command = "sleep", args = {{ "21000" }}, env = {{ OF_OTHERS = "{canary}" }} }}
   end }} }},
 }}
-"""
-
-
-_MODULES = """\
-[submodule "one"]
-	path = one
-	url = ext::sh -c touch% /tmp/pwned-submodule
-[submodule "two"]
-	path = two
-	url = -u touch /tmp/pwned-submodule
-[submodule "three"]
-	path = three
-	url = file:///etc
-	update = !touch /tmp/pwned-submodule
-[submodule "../../four"]
-	path = four
-	url = ../../../../tmp
 """
 
 
@@ -163,23 +147,12 @@ def target(
             system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}", f"file://{repository}")
             system.start_bystander()
             yield system
+            # A runner that is asked to end waits for what it holds.
             home.client.call("POST", f"/runs/{system.bystander}/cancel")
+            home.finish(system.bystander, 20)
     finally:
         home.down()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def hostile_repository(folder: Path) -> Path:
-    """One that may be cloned: with a link to the root, and submodules whose addresses are commands."""
-    a_repository(folder, {"README.md": "hello\n", ".gitmodules": _MODULES})
-    (folder / "escape").symlink_to("/")
-    (folder / "loop").symlink_to("loop")
-    head = git(folder, "rev-parse", "HEAD").strip()
-    for name in ("one", "two", "three", "four"):
-        git(folder, "update-index", "--add", "--cacheinfo", f"160000,{head},{name}")
-    git(folder, "add", "escape", "loop")
-    git(folder, "commit", "-q", "-m", "hostile")
-    return folder
 
 
 def _prefix(folder: Path, uid: int | None, name_server: str | None) -> tuple[str, ...]:

@@ -1,14 +1,15 @@
-"""What a run told about itself: its outcome as the cases name them, its lines, and everything else it stored."""
+"""Ask a system what a run told about itself: by the API, and in the rows of its database."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import zstandard
 
 from ..system.rivet_home import RivetHome
+from .outcome import Line, Told
 from .pipeline import prelude_lines
 
 _TIMES = frozenset({"limit_stage_time", "limit_run_time", "limit_cpu"})
@@ -25,28 +26,6 @@ _OF_LUA = frozenset({
 })  # fmt: skip
 """What every script has: a case that misses one of these has taken it away itself."""
 _OF_A_MODULE = re.compile(r"^(in loaded code, line \d+: )?(h:\w+|[a-z]\w*\.\w+): ")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    stream: str
-    text: str
-
-
-@dataclass(slots=True)
-class Told:
-    """`outcome` is one of the cases', or `crash`, which is never right. `milliseconds` from begin to end.
-
-    `stored` is what is kept of the run besides its lines: names, errors, outputs, and the rows themselves.
-    """
-
-    outcome: str
-    message: str
-    milliseconds: float
-    lines: list[Line] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
-    raw_log: bytes = b""
-    is_invalid: str = ""
 
 
 def told_by(home: RivetHome, run: Mapping[str, Any]) -> Told:
@@ -127,8 +106,6 @@ def _invalid(error: Mapping[str, Any]) -> str:
 
 
 def _milliseconds(attempt: Mapping[str, Any]) -> float:
-    from datetime import datetime
-
     if not attempt.get("started_at") or not attempt.get("ended_at"):
         return 0.0
     begun, ended = (datetime.fromisoformat(attempt[at].replace("Z", "+00:00")) for at in ("started_at", "ended_at"))

@@ -14,11 +14,14 @@ from pathlib import Path
 
 from ..canaries import Canaries
 from ..cases import Case
-from ..judge import OVERTIME_S, judge_host, judge_told, state_of
+from ..hostile_repository import hostile_repository
+from ..judge import judge_host, judge_told, state_of
 from ..listeners import Bait, allowed_server
-from ..told import Line, Told
+from ..outcome import Line, Told
 
 HOST = Path("/tmp/host")
+OVERTIME_S = 2.0
+"""Less than a runner has: what has no limit shows that as well in two seconds."""
 _LATE_S = 0.3
 
 
@@ -32,16 +35,18 @@ def main() -> int:
         folder.mkdir(parents=True)
     (other / "canary.txt").write_text(canaries["CANARY_OTHER_RUN"] + "\n")
     (HOST / "operators-notes.txt").write_text(canaries["CANARY_HOST"] + "\n")
+    if "ALLOWED_GIT" in case.placeholders:
+        hostile_repository(HOST / "repository")
     before = state_of(other)
     with Bait(canaries["CANARY_HTTP"].encode()) as bait, allowed_server() as port:
         values = {
             **{name: str(each) for name, each in bait.ports.items()},
             "WORKSPACE": str(workspace), "OTHER_WS": str(other), "PARENT_PID": "@@PARENT_PID@@",
-            "ALLOWED_HTTP": f"http://127.0.0.1:{port}", "ALLOWED_GIT": "file:///nowhere",
+            "ALLOWED_HTTP": f"http://127.0.0.1:{port}", "ALLOWED_GIT": f"file://{HOST}/repository",
             "REBIND_HOST": "localhost", "ABSTRACT": bait.abstract, "HOST_FILE": str(HOST / "operators-notes.txt"),
         }  # fmt: skip
         told = _play(control, case.filled(values), workspace, canaries, seconds)
-        verdict = judge_told(case, told, canaries, seconds)
+        verdict = judge_told(case, told, canaries, seconds, OVERTIME_S)
         time.sleep(0.1)
         verdict.findings += [f"reached {name}" for name in dict.fromkeys(bait.reached)]
     verdict.findings += judge_host()
