@@ -7,6 +7,7 @@
 #   make overlap  runs that take turns, and kills: TRIALS=N SEED=S
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
+#   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
 #   make bench    the measurements of benchmarks/
 #   make docs     what docs/ says of modules, commands, settings and the API anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos overlap siege latency bench docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency attacks bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -81,6 +82,12 @@ siege: install
 TIMES := 20
 latency: install
 	@$(BIN)/python -m tests.measure --times $(TIMES)
+
+# The controls come first: what they let through must be seen. The last line counts the cases.
+CASES :=
+attacks: install
+	@[[ -n "$(CASES)" ]] || $(BIN)/python -m tests.attacks.controls
+	@$(BIN)/python -m tests.attacks $(if $(CASES),--cases $(CASES))
 
 bench: install
 	@$(BIN)/python -m benchmarks

@@ -68,4 +68,7 @@ def _keep_piece(project: ProjectId, content: bytes, store: Store, blobs: BlobSto
     stored = blobs.add(project, digest, content)
     with store.begin() as tx:
         tx.blobs.add_piece(project, digest, len(content), stored)
+    if not blobs.has(project, digest):
+        # It was dropped in between; once noted it is safe.
+        blobs.add(project, digest, content)
     return digest
