@@ -7,6 +7,7 @@
 #   make overlap  runs that take turns, and kills: TRIALS=N SEED=S
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
+#   make artifact a large artifact up and down, the API killed on the way: SIZE=MB
 #   make bench    the measurements of benchmarks/
 #   make docs     the modules' part of docs/language.md anew, from their declarations
 #   make lock     requirements.lock anew, from setup.cfg
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos overlap siege latency bench docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency artifact bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -81,6 +82,10 @@ siege: install
 TIMES := 20
 latency: install
 	@$(BIN)/python -m tests.measure --times $(TIMES)
+
+SIZE := 2000
+artifact: install
+	@$(BIN)/python -m tests.measure.artifact --size $(SIZE)
 
 bench: install
 	@$(BIN)/python -m benchmarks
