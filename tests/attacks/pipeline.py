@@ -1,0 +1,61 @@
+"""The pipeline that a case becomes: the prelude, and one stage whose script is the case."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cases import Case
+
+PRELUDE = (Path(__file__).parent / "prelude.lua").read_text()
+STAGE_S = 8
+"""Seconds that a stage under attack may take: far less than usual, so that those without an end have one."""
+
+_TEXT = """\
+{prelude}
+return {{
+  name = "{slug}",
+  queue = "{queue}",
+  timeout = {seconds},
+  limits = {{ memory = "{memory}" }},
+  permissions = {{ network = {network}, hosts = {{ {hosts} }} }},
+  stages = {{
+    {{
+      name = "attack",
+      timeout = {seconds},
+      {fields}
+      script = function()
+{case}
+      end,
+    }},
+  }},
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a case may use; `seconds` of wall time."""
+
+    seconds: float = STAGE_S
+    memory: str = "48MiB"
+
+
+def prelude_lines() -> int:
+    """How many lines of a pipeline's file are the harness's, before what the case says."""
+    return PRELUDE.count("\n") + 1
+
+
+def pipeline_text(case: Case, lua: str, slug: str, hosts: Sequence[str], limits: Limits, *, queue: str) -> str:
+    """The whole file. `lua` is the case's, filled in; `hosts` are granted unless the case wants none."""
+    granted = hosts if case.is_granted_network else ()
+    return _TEXT.format(
+        prelude=PRELUDE,
+        slug=slug,
+        queue=queue,
+        seconds=limits.seconds,
+        memory=limits.memory,
+        network="true" if case.is_granted_network else "false",
+        hosts=", ".join(f'"{host}"' for host in granted),
+        fields=" ".join(f"{field}," for field in case.stage_fields),
+        case=lua,
+    )
