@@ -8,6 +8,7 @@
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
+#   make artifact a large artifact up and down, the API killed on the way: SIZE=MB
 #   make bench    the measurements of benchmarks/
 #   make docs     what docs/ says of modules, commands, settings and the API anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
@@ -17,7 +18,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos overlap siege latency attacks bench docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency attacks artifact bench docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -88,6 +89,10 @@ CASES :=
 attacks: install
 	@[[ -n "$(CASES)" ]] || $(BIN)/python -m tests.attacks.controls
 	@$(BIN)/python -m tests.attacks $(if $(CASES),--cases $(CASES))
+
+SIZE := 2000
+artifact: install
+	@$(BIN)/python -m tests.measure.artifact --size $(SIZE)
 
 bench: install
 	@$(BIN)/python -m benchmarks

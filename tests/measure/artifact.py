@@ -42,14 +42,24 @@ pipeline = { name = "Large", stages = {
 } }
 """
 
+_SMALL = 'pipeline = { name = "small", stages = { { name = "a", script = function() fs.write("a", "") end } } }'
+
 
 @dataclass
 class Growth:
-    """By how many bytes processes of each kind have grown over what they had when they were first seen."""
+    """By how many bytes processes of each kind have grown over what one of them has when it is idle.
+
+    A room and the command line are counted whole: they are there for this alone.
+    """
 
     plant: Plant
-    before: dict[int, int] = field(default_factory=dict)
+    idle: dict[str, int] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
+
+    def note_idle(self) -> None:
+        """Whoever waits now, and was asked something before."""
+        self._look(())
+        self.idle, self.most = {kind: self.most[kind] for kind in ("API", "slot of the runner")}, {}
 
     @contextmanager
     def watched(self, *more: tuple[str, int]) -> Iterator[None]:
@@ -69,7 +79,8 @@ class Growth:
             thread.join()
 
     def _look(self, more: tuple[tuple[str, int], ...]) -> None:
-        for kind, processes in (("API", self._api), ("slot of the runner", self.plant.slots), ("room", self._rooms)):
+        kinds = (("API", self._api), ("slot of the runner", self.plant.slots), ("room or Lua child", self.plant.at_work))
+        for kind, processes in kinds:
             try:
                 for process in processes():
                     self._note(kind, process)
@@ -84,14 +95,10 @@ class Growth:
     def _api(self) -> list[psutil.Process]:
         return self.plant.part("api").children()
 
-    def _rooms(self) -> list[psutil.Process]:
-        return [each for slot in self.plant.slots() for each in self.plant.at_work() if each.ppid() != slot.pid]
-
     def _note(self, kind: str, process: psutil.Process) -> None:
         # What belongs to files that are mapped does not count: PostgreSQL's and Python's are shared by all.
         size = process.memory_full_info().uss
-        first = self.before.setdefault(process.pid, size if kind in ("API", "slot of the runner") else 0)
-        self.most[kind] = max(self.most.get(kind, 0), size - first)
+        self.most[kind] = max(self.most.get(kind, 0), size - self.idle.get(kind, 0))
 
 
 def until(told: Callable[[], bool], what: str) -> float:
@@ -127,6 +134,8 @@ def measure(home: RivetHome, size: int) -> tuple[dict[str, float], Growth, set[s
     """Seconds of each way, what grew, and the digests that were told or computed."""
     plant = Plant(home)
     growth, took, digests = Growth(plant), dict[str, float](), set[str]()
+    home.finish(home.submit("small", _SMALL))
+    growth.note_idle()
     run_id = home.submit("large", _LUA.replace("SIZE", str(size)))
 
     def has_begun(stage: str) -> bool:

@@ -308,8 +308,11 @@ def test_a_secret_sent_through_everything_is_nowhere_to_be_read(system, web, val
     assert system.lines(run, "later")[-1] == "***"
     assert any("args: expected a text, given a table that holds a secret" in line for line in lines)
     used = system.query("SELECT stage, data->>'name' FROM record WHERE run_id = %s AND type = 'secret_used'", run)
-    for_masking = [(stage, name) for stage in ("later", "hold") for name in values]
-    assert sorted(used) == sorted([*(("tell", name) for name in values), *for_masking, ("hold", "LEAK_TOKEN")])
+    stages = ("later", "modules", "raises", "raises-it", "hold")
+    for_masking = [(stage, name) for stage in stages for name in values]
+    got = [(stage, name) for stage in ("tell", "modules") for name in values]
+    got += [("raises", "LEAK_TOKEN"), ("raises-it", "LEAK_KEY"), ("hold", "LEAK_TOKEN")]
+    assert sorted(used) == sorted(got + for_masking)
 
 
 def test_a_secret_that_was_not_granted_or_is_not_there_fails_the_stage_with_the_command_to_run(system, tmp_path):
