@@ -43,7 +43,11 @@ def row(case: Case, controls: list[Weakness], asked: argparse.Namespace) -> list
         if found and not asked.all:
             cells.append("")
             continue
-        why = caught(case, control, asked.seconds)
+        try:
+            why = caught(case, control, asked.seconds)
+        except RuntimeError as failure:
+            print(f"{failure}", file=sys.stderr)
+            why = []
         cells.append("caught" if why else ".")
         if why:
             found.append(control.name)
