@@ -8,7 +8,7 @@
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
 #   make bench    the measurements of benchmarks/
-#   make docs     the modules' part of docs/language.md anew, from their declarations
+#   make docs     what docs/ says of modules, commands and settings anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
 
@@ -89,6 +89,7 @@ bench: install
 
 docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md
+	@$(BIN)/python -m rivet.cli.reference docs/cli.md docs/configuration.md
 
 # Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
 lock: needs

@@ -1,6 +1,7 @@
 """All measurements: `make bench`."""
 
-from benchmarks import main_job, matrix
+from benchmarks import cli, main_job, matrix
 
+cli.main()
 main_job.main()
 matrix.main()

@@ -19,6 +19,7 @@ from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
 from rivet.api.pipelines import pipelines
+from rivet.api.plans import plans
 from rivet.api.problems import register_problems
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
@@ -67,7 +68,7 @@ def app_with(web: Web) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, runs, approvals, logs, events, runners, runner_protocol, artifacts, blobs, secrets,
+        pipelines, plans, runs, approvals, logs, events, runners, runner_protocol, artifacts, blobs, secrets,
         runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")

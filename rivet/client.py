@@ -25,6 +25,7 @@ from urllib.parse import quote, urlsplit
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+_BLOCK_BYTES = 1 << 20
 SILENCE_S = 45.0
 """A stream pings every 15 s; one that is silent for so long is taken for dead."""
 
@@ -143,19 +144,31 @@ class Client:
         raise _problem(status, answer, self.url)
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """The lines of an answer of any length as they come, each with its line feed.
+        """The lines of an answer of any length as they come, each with its line feed. Raises as `blocks`."""
+        for block in self.blocks(path):
+            yield from block.splitlines(keepends=True) if b"\r" not in block else _at_line_feeds(block)
 
-        Raises ApiProblem, and ApiUnreachable if the answer breaks off before its end.
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """An answer of any length as it comes, in blocks of whole lines.
+
+        Raises ApiProblem, and ApiUnreachable if the answer breaks off or a line of it is over 8 MiB.
         """
         alone = Client(self.url, self.token, self.timeout_s)
         try:
             response = alone._send("GET", path, None, {}, self.timeout_s)
             if response.status != 200:
                 raise _problem(response.status, _parse(response, response.read(MAX_ANSWER_BYTES)), self.url)
-            while line := response.readline(MAX_EVENT_BYTES):
-                yield line
+            rest = b""
+            while block := response.read1(_BLOCK_BYTES):
+                whole, feed, rest = (rest + block).rpartition(b"\n")
+                if feed:
+                    yield whole + feed
+                if len(rest) > MAX_EVENT_BYTES:
+                    raise ApiUnreachable(f"a line of {self.url}'s answer is over {MAX_EVENT_BYTES} bytes")
             if response.length:
                 raise ApiUnreachable(f"the answer of {self.url} broke off; ask again")
+            if rest:
+                yield rest
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
@@ -305,6 +318,11 @@ def read_events(readline: Callable[[int], bytes]) -> Iterator[Event]:
             if isinstance(parsed, dict):
                 yield Event(identity, kind, parsed)
         kind, data, size = "message", [], 0
+
+
+def _at_line_feeds(block: bytes) -> list[bytes]:
+    lines = block.split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
 def _is_quiet(sock: socket.socket) -> bool:

@@ -183,6 +183,12 @@ def _short_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="rvt-", dir="/tmp"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_contexts_of_ours(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Servers that whoever runs the tests has signed in to are none of the tests' business."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """A port of loopback that nobody listens on, just now."""

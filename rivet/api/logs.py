@@ -69,12 +69,13 @@ def read(run: str, query_data: Part) -> Response:
 
 def _texts(blocks: Iterator[Block]) -> Iterator[bytes]:
     for block in blocks:
-        yield "".join(f"{line.text}\n" for line in block.lines).encode()
+        yield ("\n".join(block.texts) + "\n").encode()
 
 
 def _bytes(blocks: Iterator[Block]) -> Iterator[bytes]:
     for block in blocks:
-        yield b"".join(decode_line(line.text) + b"\n" for line in block.lines)
+        # The line feeds between are no escapes, so that all lines are decoded at once.
+        yield decode_line("\n".join(block.texts)) + b"\n"
 
 
 def _objects(blocks: Iterator[Block]) -> Iterator[bytes]:

@@ -19,10 +19,14 @@ COMMANDS = {
     "check": ("rivet.cli.check:check", "Validate pipeline files without a server."),
     "run": ("rivet.cli.run:run", "Start a run and follow its log live."),
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),
-    "runs": ("rivet.cli.approve:runs", "List, show and cancel runs, and read their logs."),
+    "runs": ("rivet.cli.all_runs:runs", "List, show and cancel runs, and read their logs."),
     "runner": ("rivet.cli.runner:runner", "Start a runner, list runners, make tokens for them."),
     "artifact": ("rivet.cli.artifact:artifact", "List and download what runs have kept."),
     "secret": ("rivet.cli.secret:secret", "Set, list and delete secrets, and say who may use them."),
+    "plan": ("rivet.cli.plan:plan", "Show what a run would do: stages, jobs, calls. It runs nothing."),
+    "login": ("rivet.cli.login:login", "Sign in to a server, and remember it as a context."),
+    "context": ("rivet.cli.context:context", "The servers you have signed in to, and which is in use."),
+    "completion": ("rivet.cli.completion:completion", "Print what a shell needs to complete `rivet`."),
     "migrate": ("rivet.cli.parts:migrate", "Bring the database to this version's schema."),
     "serve": ("rivet.cli.parts:serve", "Serve the API."),
     "control": ("rivet.cli.parts:control", "Run control: it settles, ingests and keeps up."),
@@ -70,9 +74,9 @@ def cli() -> None:
 
     Example: rivet run pipeline.lua
 
-    The server is looked for in RIVET_URL, then in what `rivet up` started. Exit codes: 0 the run passed; 1 it
-    failed or timed out; 2 wrong usage, an invalid pipeline, an unknown name; 3 the server cannot be reached;
-    4 the run was cancelled; 5 it errored, by our fault; 130 interrupted.
+    The server is looked for in RIVET_URL, in the current context, then in what `rivet up` started. Exit
+    codes: 0 the run passed; 1 it failed or timed out; 2 wrong usage, an invalid pipeline, an unknown name;
+    3 the server cannot be reached; 4 the run was cancelled; 5 it errored, by our fault; 130 interrupted.
     """
 
 

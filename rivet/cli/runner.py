@@ -6,9 +6,9 @@ from urllib.parse import quote
 import click
 
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.options import json_option
+from rivet.cli.options import json_option, quiet_option
 from rivet.cli.server import server
-from rivet.cli.show import table
+from rivet.cli.show import names_alone, table
 from rivet.cli.text import since
 
 
@@ -51,8 +51,9 @@ def start(queues: str | None, slots: int | None, name: str | None) -> None:
 
 
 @runner.command("list")
+@quiet_option
 @json_option
-def list_runners(as_json: bool) -> None:
+def list_runners(quiet: bool, as_json: bool) -> None:
     """List the runners that the server knows.
 
     Example: rivet runner list --json
@@ -60,6 +61,9 @@ def list_runners(as_json: bool) -> None:
     answer = server().call("GET", "/runners?limit=500")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(answer["items"], "name")
         return
     rows = [
         (
@@ -76,13 +80,15 @@ def list_runners(as_json: bool) -> None:
 
 @runner.command()
 @click.argument("name")
-def drain(name: str) -> None:
+@quiet_option
+def drain(name: str, quiet: bool) -> None:
     """Let a runner finish the jobs it holds and end; it takes nothing new.
 
     Example: rivet runner drain build-7
     """
     server().call("POST", f"/runners/{quote(name, safe='')}/drain")
-    click.echo(f"{name} takes nothing new and ends when what it holds is finished", err=True)
+    if not quiet:
+        click.echo(f"{name} takes nothing new and ends when what it holds is finished", err=True)
 
 
 @runner.command()

@@ -1,19 +1,19 @@
-"""`rivet runs`: list, show and cancel them, and read their logs."""
+"""`rivet runs`: list, show and cancel them."""
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
 
+from rivet.cli.complete import pipeline_names, run_names
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.follow import Follower, because, errors_of, follow_to_the_end, stage_lines, stage_names
-from rivet.cli.options import json_option, project_option
+from rivet.cli.follow import because, errors_of, stage_lines
+from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import server
-from rivet.cli.show import paint, state, table
-from rivet.cli.text import duration, harmless, raw, shown, since
+from rivet.cli.show import names_alone, paint, state, table
+from rivet.cli.text import duration, harmless, since
 from rivet.client import Client
 
 STATUSES = (
@@ -31,14 +31,17 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--pipeline", metavar="NAME", shell_complete=pipeline_names, help="Of this pipeline only.")
 @click.option("--status", type=click.Choice(STATUSES), help="In this state only.")
 @click.option(
     "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="The newest so many."
 )
 @project_option
+@quiet_option
 @json_option
-def list_runs(pipeline: str | None, status: str | None, limit: int, project: str, as_json: bool) -> None:
+def list_runs(
+    pipeline: str | None, status: str | None, limit: int, project: str, quiet: bool, as_json: bool
+) -> None:
     """List runs, the newest first.
 
     Example: rivet runs list --status failed
@@ -48,6 +51,9 @@ def list_runs(pipeline: str | None, status: str | None, limit: int, project: str
     answer = server().call("GET", f"/runs?{query}")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(({"name": run_name(one)} for one in answer["items"]), "name")
         return
     rows = [
         (
@@ -64,10 +70,11 @@ def list_runs(pipeline: str | None, status: str | None, limit: int, project: str
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @project_option
+@quiet_option
 @json_option
-def show(name: str, project: str, as_json: bool) -> None:
+def show(name: str, project: str, quiet: bool, as_json: bool) -> None:
     """Show a run with its stages, what went wrong, and why it waits.
 
     Example: rivet runs show example-pipeline#12 --json
@@ -76,67 +83,32 @@ def show(name: str, project: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(run, indent=2))
         return
+    if quiet:
+        click.echo(f"{run_name(run)} {run['status']}")
+        return
     for line in described(run):
         click.echo(line)
 
 
 @runs.command()
-@click.argument("name", metavar="RUN")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends; the exit code says how.")
-@click.option("--stage", metavar="NAME", help="Of this stage only.")
-@click.option("--tail", type=click.IntRange(1), metavar="N", help="The last N lines only.")
-@click.option("--raw", "as_bytes", is_flag=True, help="The very bytes, control characters included.")
-@project_option
-@json_option
-def logs(
-    name: str,
-    follow: bool,
-    stage: str | None,
-    tail: int | None,
-    as_bytes: bool,
-    project: str,
-    as_json: bool,
-) -> int:
-    """Print the log of a run.
-
-    Example: rivet runs logs example-pipeline#12 --stage test --tail 100
-    """
-    client = server()
-    run = find_run(client, name, project)
-    if follow:
-        if stage or tail or as_bytes:
-            raise Failed("--follow shows everything; it goes with none of --stage, --tail and --raw.", USAGE)
-        follower = Follower(client, str(run["id"]), run_name(run), stage_names(run), as_json=as_json)
-        return follow_to_the_end(follower)
-    query: dict[str, Any] = {"stage": _stage_key(run, stage), "tail": tail}
-    if as_json:
-        query["format"] = "ndjson"
-    given = urlencode({key: value for key, value in query.items() if value is not None})
-    for line in client.lines(f"/runs/{run['id']}/logs" + (f"?{given}" if given else "")):
-        text = line.decode("utf-8", "replace").removesuffix("\n")
-        if as_bytes:
-            sys.stdout.buffer.write(raw(text) + b"\n")
-        else:
-            click.echo(text if as_json else shown(text))
-    return 0
-
-
-@runs.command()
-@click.argument("name", metavar="RUN")
+@click.argument("name", metavar="RUN", shell_complete=run_names)
 @click.option("--stage", help="Cancel this stage alone; what builds on it is skipped.")
 @project_option
+@quiet_option
 @json_option
-def cancel(name: str, stage: str | None, project: str, as_json: bool) -> None:
+def cancel(name: str, stage: str | None, project: str, quiet: bool, as_json: bool) -> None:
     """Cancel a run, or one stage of it. What runs gets ten seconds to end by itself.
 
     Example: rivet runs cancel example-pipeline#12
     """
     client = server()
     found = find_run(client, name, project)
-    key = _stage_key(found, stage)
+    key = stage_key(found, stage)
     run = client.call("POST", f"/runs/{found['id']}/cancel", {} if key is None else {"stage": key})
     if as_json:
         click.echo(json.dumps(run, indent=2))
+    elif quiet:
+        return
     elif key is not None:
         click.echo(_cancelled_stage(run, key))
     elif run["status"] in ("cancelling", "cancelled"):
@@ -154,7 +126,7 @@ def _cancelled_stage(run: Mapping[str, Any], key: str) -> str:
 
 
 def find_run(client: Client, name: str, project: str) -> dict[str, Any]:
-    """The run that a person means by `name`. Raises ApiProblem if there is none, or more than one."""
+    """The run that a person means by `name`: id, unique prefix of it, or `pipeline#12`. Raises ApiProblem."""
     return dict(client.call("GET", f"/runs/{quote(name, safe='')}?{urlencode({'project': project})}"))
 
 
@@ -214,7 +186,7 @@ def _way_out(run: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:
+def stage_key(run: Mapping[str, Any], wanted: str | None) -> str | None:
     """A stage may be given by its key or by its name. Raises Failed if the run has none such."""
     if wanted is None:
         return None

@@ -9,9 +9,9 @@ from urllib.parse import quote
 import click
 
 from rivet.cli.failures import USAGE, Failed
-from rivet.cli.options import json_option, project_option
+from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import server
-from rivet.cli.show import table
+from rivet.cli.show import names_alone, table
 from rivet.cli.text import since
 
 MOST_BYTES = 64 * 1024
@@ -38,6 +38,7 @@ def secret() -> None:
     help="Only runs on such branches may, of the pipelines allowed; can be repeated.",
 )
 @project_option
+@quiet_option
 @json_option
 def set_secret(
     name: str,
@@ -46,6 +47,7 @@ def set_secret(
     all_pipelines: bool,
     branches: tuple[str, ...],
     project: str,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Set a secret's value, and who may use it. Without --file it is asked for, or read from standard input.
@@ -64,15 +66,16 @@ def set_secret(
         click.echo(f"Warning: {warning}", err=True)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-    else:
+    elif not quiet:
         click.echo(f"set {answer['name']} for {_users(answer)}")
 
 
 @secret.command("list")
 @click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
 @project_option
+@quiet_option
 @json_option
-def list_secrets(limit: int, project: str, as_json: bool) -> None:
+def list_secrets(limit: int, project: str, quiet: bool, as_json: bool) -> None:
     """List the secrets of a project: names and who may use them, no values.
 
     Example: rivet secret list --json
@@ -80,6 +83,9 @@ def list_secrets(limit: int, project: str, as_json: bool) -> None:
     answer = server().call("GET", f"{_path(project)}?limit={limit}")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+        return
+    if quiet:
+        names_alone(answer["items"], "name")
         return
     rows = [
         (str(one["name"]), _users(one), str(one["set_by"]), since(one["updated_at"]))
@@ -91,13 +97,18 @@ def list_secrets(limit: int, project: str, as_json: bool) -> None:
 @secret.command()
 @click.argument("name")
 @project_option
-def delete(name: str, project: str) -> None:
+@quiet_option
+@json_option
+def delete(name: str, project: str, quiet: bool, as_json: bool) -> None:
     """Delete a secret. Stages that ask for it from then on fail.
 
     Example: rivet secret delete DEPLOY_TOKEN
     """
     server().call("DELETE", _path(project, name))
-    click.echo(f"deleted {name}")
+    if as_json:
+        click.echo(json.dumps({"deleted": name}))
+    elif not quiet:
+        click.echo(f"deleted {name}")
 
 
 def _value(name: str, file: str | None) -> bytes:

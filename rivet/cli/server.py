@@ -1,4 +1,4 @@
-"""Which server to speak to, and as whom: RIVET_URL, else what `rivet up` runs on this machine."""
+"""Which server to speak to, and as whom: RIVET_URL, the current context, else what `rivet up` runs here."""
 
 import json
 import os
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rivet.cli.contexts import read_contexts
 from rivet.cli.failures import UNREACHABLE, Failed
 from rivet.client import Client
 
@@ -39,6 +40,8 @@ def asked() -> Asked:
 def find_server() -> Client | None:
     """A client of the server to use; None if none is configured and none runs on this machine."""
     settings = asked()
+    if not settings.url and (context := read_contexts().current_one()) is not None:
+        return Client(context.url, settings.token or context.token)
     local = local_state(settings.home)
     if not settings.url and local is None:
         return None
@@ -55,7 +58,8 @@ def server() -> Client:
     if found is None:
         raise Failed(
             "no server: none runs from "
-            f"{asked().home}, and RIVET_URL is not set. `rivet up` starts one on this machine.",
+            f"{asked().home}, RIVET_URL is not set, and there is no context. `rivet up` starts one on this "
+            "machine; `rivet login URL` names another.",
             UNREACHABLE,
         )
     return found

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -31,6 +32,11 @@ def may_colour(error: bool = False) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def colour_of(status: str) -> str | None:
+    """The colour of a state."""
+    return _COLOURS.get(status)
+
+
 def paint(text: str, colour: str | None = None, *, bold: bool = False, dim: bool = False) -> str:
     """`text` in a colour, where colours are shown."""
     return click.style(text, fg=colour, bold=bold, dim=dim) if may_colour() else text
@@ -52,6 +58,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -
     for row in clean:
         coloured = [state(cell, cell.ljust(width)) for cell, width in zip(row, widths, strict=True)]
         click.echo("  ".join(coloured).rstrip())
+
+
+def names_alone(items: Iterable[Mapping[str, Any]], field: str) -> None:
+    """What `--quiet` leaves of a list: a name a line, for a shell's loops."""
+    for item in items:
+        click.echo(harmless(str(item[field])))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

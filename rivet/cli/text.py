@@ -7,6 +7,7 @@ from rivet.domain.log import decode_line
 
 _ENCODED = re.compile("[\uf700-\uf7ff]")
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_PLAIN = re.compile("[\t\n\x20-\x7e]*")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]")
 
 
@@ -20,6 +21,13 @@ def shown(text: str) -> str:
         # A progress bar writes over its line again and again; what stood there last is what is seen.
         text = text.rstrip("\r").rpartition("\r")[2]
     return harmless(text)
+
+
+def shown_block(text: str) -> str:
+    """`shown` of each line of a text of many; where nothing needs care, which is common, at once."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return "\n".join(line if _PLAIN.fullmatch(line) else shown(line) for line in text.split("\n"))
 
 
 def harmless(text: str) -> str:

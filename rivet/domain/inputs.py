@@ -7,7 +7,7 @@ from typing import Any
 from rivet.domain.errors import InvalidInput
 from rivet.domain.lua_pattern import BadPattern, LuaPattern
 from rivet.domain.pipeline import Definition, Input
-from rivet.domain.wording import did_you_mean, shown
+from rivet.domain.wording import did_you_mean, lua_number, shown
 
 MAX_TEXT = 64 * 1024
 TYPES = ("string", "number", "boolean")
@@ -54,6 +54,17 @@ def check_values(inputs: Sequence[Input], given: Mapping[str, Any], whose: str) 
             message = f'input "{name}": expected {unfit}, given {shown(value)}'
             raise InvalidInput(message, input=name) from None
     return values
+
+
+def as_texts(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Inputs as variables hold them."""
+    return {name: _text(value) for name, value in inputs.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return ("true" if value else "false") if isinstance(value, bool) else lua_number(value)
 
 
 def fit(declared: Input, value: Any) -> str | float | bool:

@@ -42,7 +42,7 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
     """
     if request.source is not None and request.version is not None:
         raise Conflict("a run is of a stored `version` or of a `source`, not of both")
-    source = request.source if request.source is not None else _stored(request, store).lua
+    source = request.source if request.source is not None else stored_version(request, store).lua
     checked, definition = evaluate(source, evaluator)
     if definition.slug != request.slug:
         raise Conflict(
@@ -50,8 +50,8 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
         )
     inputs = check_inputs(definition, request.inputs)
     run_id = RunId(ids.uuid())
-    facts = _facts(request, run_id)
-    checked, definition = _resolved(source, checked, definition, inputs, facts, evaluator)
+    facts = facts_of(request, run_id)
+    checked, definition = resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
         pipeline, version = _version(request, source, checked, definition, tx)
@@ -88,7 +88,8 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
     return run_id
 
 
-def _stored(request: StartRequest, store: Store) -> Version:
+def stored_version(request: StartRequest, store: Store) -> Version:
+    """The published version that is asked for. Raises NotFound."""
     with store.begin() as tx:
         project = project_of(request.project, tx)
         pipeline = tx.pipelines.get(project.id, request.slug)
@@ -101,7 +102,8 @@ def _stored(request: StartRequest, store: Store) -> Version:
         return version
 
 
-def _facts(request: StartRequest, run_id: RunId) -> dict[str, Any]:
+def facts_of(request: StartRequest, run_id: RunId) -> dict[str, Any]:
+    """What is recorded of a run from the beginning, and read as `run`."""
     return {
         "id": str(run_id),
         "pipeline": request.slug,
@@ -111,7 +113,7 @@ def _facts(request: StartRequest, run_id: RunId) -> dict[str, Any]:
     }
 
 
-def _resolved(
+def resolved(
     source: str,
     checked: Checked,
     definition: Definition,

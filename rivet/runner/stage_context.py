@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rivet.domain.annotation import MOST_OF_AN_ATTEMPT, Annotation
+from rivet.domain.inputs import as_texts
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.secret import Opaque
-from rivet.domain.wording import lua_number
 from rivet.modules.contract import CallError, Process
 from rivet.runner.artifacts import StageArtifacts
 from rivet.runner.cache import StageCaches
@@ -333,14 +333,7 @@ class StageCalls:
 
 def variables(order: Order, stage: OrderedStage) -> dict[str, str]:
     """What `env` reads: parameters as text, then what pipeline and stage say."""
-    inputs = {
-        name: value if isinstance(value, str) else _plain(value) for name, value in order.inputs.items()
-    }
-    return {**inputs, **order.env, **stage.env}
-
-
-def _plain(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else lua_number(value)
+    return {**as_texts(order.inputs), **order.env, **stage.env}
 
 
 def monotonic_deadline(seconds: float) -> float:

@@ -3,15 +3,16 @@
 A page is one short query, so that a slow reader holds neither a connection nor memory.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Engine, text
 
 from rivet.domain.errors import BadRecord
 from rivet.domain.ids import Epoch, JobId, RunId, StageKey
-from rivet.domain.log import Line
+from rivet.domain.log import Chunk, Line, Mark
 from rivet.engine.ports import Entry
 from rivet.store.chunks import unpacked_chunk
 from rivet.store.failures import told_as_unavailable
@@ -61,12 +62,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive lines of one attempt."""
+    """Consecutive lines of one attempt: those of a chunk but for its first `skip`."""
 
     stage: str
     attempt: int
     late: bool
-    lines: list[Line]
+    chunk: Chunk
+    skip: int = 0
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The lines alone, without looking at each."""
+        return self.chunk.texts[self.skip :] if self.skip else self.chunk.texts
+
+    @property
+    def lines(self) -> Iterator[Line]:
+        return islice(self.chunk.lines(), self.skip, None)
 
 
 class RecordReads:
@@ -94,9 +105,10 @@ class RecordReads:
                 ).all()
             for row in rows:
                 block = _block(row)
-                lines, skip = block.lines[skip:], max(0, skip - len(block.lines))
-                if lines:
-                    yield Block(block.stage, block.attempt, block.late, lines)
+                count = len(block.chunk.texts)
+                if skip < count:
+                    yield replace(block, skip=skip)
+                skip = max(0, skip - count)
             if len(rows) < _PAGE:
                 return
             after = rows[-1].pos
@@ -135,14 +147,14 @@ def _forth(sizes: Any, passed_over: int) -> tuple[int, int]:
 
 def _block(row: Any) -> Block:
     try:
-        lines = list(unpacked_chunk(row.data, row.body).lines())
+        chunk = unpacked_chunk(row.data, row.body)
     except BadRecord as damage:
         # A chunk whose header says nothing counts as one line, here as in `_start`.
         count = row.lines or 1
         said = f"[rivet: these {count} lines cannot be read: {damage.message}]"
         first = row.data.get("first", 1) if isinstance(row.data.get("first"), int) else 1
-        lines = [Line(first + n, iso(row.at), "rivet", "error", said) for n in range(min(count, 1000))]
-    return Block(row.stage or "", row.attempt or 0, row.late, lines)
+        chunk = Chunk(first, [said] * min(count, 1000), [Mark(0, iso(row.at), "rivet", "error")])
+    return Block(row.stage or "", row.attempt or 0, row.late, chunk)
 
 
 def _entry(row: Any) -> Entry:

@@ -1,12 +1,14 @@
-"""Definitions evaluated in Lua children: a few at a time, whatever is asked for at once."""
+"""Definitions evaluated, and scripts rehearsed, in Lua children: a few at a time, whatever is asked for."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.field_rules import UNLIMITED, TimeLimits
 from rivet.domain.pipeline import Checked
+from rivet.engine.plan_ports import Rehearsed, ToRehearse
 from rivet.engine.ports import Asked, CannotEvaluate
 from rivet.modules import registry
 from rivet.modules.run import VALUES
@@ -14,6 +16,7 @@ from rivet.runner.ask_when import Readable
 from rivet.runner.open_stage import FILE
 from rivet.sandbox.definition import check
 from rivet.sandbox.lua import LuaError, LuaLimits, NoChild, Zygote, open_script
+from rivet.wiring.rehearse import rehearse
 
 AT_ONCE = 8
 WAIT_S = 20.0
@@ -39,24 +42,29 @@ class LuaEvaluator:
         run: Mapping[str, Any] | None = None,
     ) -> Checked:
         """Raises Unavailable if no child can be had within 20 s."""
-        if not self._free.acquire(timeout=WAIT_S):
-            raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
-        try:
+        with self._a_child():
             return check(
                 self._zygote, source, filename, inputs=inputs, run=run, limits=LIMITS,
                 times=self._times, plugins=self._plugins,
             )  # fmt: skip
-        except NoChild as error:
-            raise Unavailable(f"no Lua process can be had: {error}") from error
-        finally:
-            self._free.release()
 
     def ask(self, asked: Asked) -> Any:
         """Raises CannotEvaluate, and Unavailable if no child can be had within 20 s."""
+        with self._a_child():
+            return self._asked(asked)
+
+    def rehearse(self, asked: ToRehearse) -> Rehearsed:
+        """Raises Unavailable if no child can be had within 20 s."""
+        with self._a_child():
+            return rehearse(self._zygote, asked)
+
+    @contextmanager
+    def _a_child(self) -> Iterator[None]:
+        """One of those that may be had at once."""
         if not self._free.acquire(timeout=WAIT_S):
             raise Unavailable(f"{AT_ONCE} pipelines are being evaluated, each for long; try again soon")
         try:
-            return self._asked(asked)
+            yield
         except NoChild as error:
             raise Unavailable(f"no Lua process can be had: {error}") from error
         finally:

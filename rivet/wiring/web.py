@@ -14,7 +14,8 @@ from rivet.blobs.stored import StoredBlobs, open_blobs
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.expand_matrix import expand_matrices
-from rivet.engine.ports import Evaluator, Ids
+from rivet.engine.plan_ports import Rehearser
+from rivet.engine.ports import Ids
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, SecretVault, TicketSigner
 from rivet.modules.plugins import plugin_names
@@ -48,7 +49,7 @@ class Web:
     records: RecordReads
     stored: StoredReads
     kept: KeptReads
-    evaluator: Evaluator
+    evaluator: Rehearser
     tickets: TicketSigner
     vault: SecretVault
     ids: Ids

@@ -17,11 +17,12 @@ LINES = 60
 
 
 def counting(name: str, on_lost: str = "error") -> str:
-    """Three stages, each of which counts aloud for a good second."""
-    count = f'"i=1; while [ $i -le {LINES} ]; do echo $0-$i; i=$((i+1)); sleep 0.02; done"'
+    """Three stages that count aloud; the second one for so long that a busy machine finds its middle too."""
+    count = f'"i=1; while [ $i -le {LINES} ]; do echo $0-$i; i=$((i+1)); sleep $1; done"'
     stages = ", ".join(
-        f'{{ name = "{stage}", script = function() process.run{{command="sh", args={{"-c", {count}, "{stage}"}}}} end }}'
-        for stage in "abc"
+        f'{{ name = "{stage}", script = function() '
+        f'process.run{{command="sh", args={{"-c", {count}, "{stage}", "{step_s}"}}}} end }}'
+        for stage, step_s in (("a", 0.03), ("b", 0.06), ("c", 0.01))
     )
     return f'pipeline = {{ name = "{name}", on_lost = "{on_lost}", stages = {{ {stages} }} }}'
 

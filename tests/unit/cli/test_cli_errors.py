@@ -6,7 +6,7 @@ import pytest
 
 from rivet.cli import _main
 from rivet.cli.failures import Failed, exit_code_of, in_words
-from rivet.cli.run import parse_inputs
+from rivet.cli.inputs import parse_inputs
 from rivet.cli.source import is_file, read_source
 from rivet.client import ApiProblem, ApiUnreachable
 
