@@ -1,5 +1,6 @@
 """Start a pretended host for one case and one control, shut in so that nothing of it reaches this machine."""
 
+import itertools
 import json
 import os
 import resource
@@ -14,6 +15,8 @@ from ..judge import OVERTIME_S
 from ..target import ORDINARY, ROOT
 from .weaknesses import Weakness
 
+_numbers = itertools.count()
+"""A user for each: what processes it has counts against nobody else's limit."""
 PROCESSES, MEMORY, TMP = 400, 2 << 30, 256 << 20
 _SLACK_S = 30.0
 
@@ -41,7 +44,7 @@ def caught(case: Case, control: Weakness, seconds: float) -> list[str]:
         return list(json.loads(done.stdout.splitlines()[-1])["findings"])
     except (IndexError, ValueError, KeyError):
         pass
-    if done.returncode in (-9, 137):
+    if not 0 <= done.returncode <= 128:
         return ["the pretended host was killed"]
     raise RuntimeError(f"the pretended host for {case.name} with {control.name} failed: {done.stderr[-2000:]}")
 
@@ -50,7 +53,7 @@ def _as_ordinary() -> list[str]:
     """Root plays it as somebody else: who is root on a pretended host would be too strong for it."""
     if os.geteuid() != 0:
         return []
-    asked = {"uid": ORDINARY + 1, "over": {}, "show": sorted({sys.prefix, sys.base_prefix, str(ROOT)})}
+    asked = {"uid": ORDINARY + 1 + next(_numbers) % 100, "over": {}, "show": sorted({sys.prefix, sys.base_prefix, str(ROOT)})}
     return [sys.executable, str(Path(__file__).parent.parent / "private_view.py"), json.dumps(asked)]
 
 

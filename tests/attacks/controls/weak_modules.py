@@ -57,7 +57,7 @@ class WeakModules:
             "env": {"get": self.get_variable, "set": self.set_variable},
             "process": {"run": self.run, "start": self.start},
             "secrets": {"get": self.secret},
-            "git": {"clone": self.clone, "checkout": self.checkout, "log": self.checkout, "rev_parse": self.checkout},
+            "git": {"clone": self.clone, **dict.fromkeys(("checkout", "log", "rev_parse", "describe", "changed_files"), self.checkout)},
             "http": {"get": self.get, "request": lambda asked: self.get(asked["url"])},
             "cache": {"save": self.save, "restore": self.restore},
             "artifacts": {"upload": self.upload, "download": self.download},
@@ -93,8 +93,9 @@ class WeakModules:
         argv, env, folder = self._command(asked)
         seconds = float(asked["timeout"]) if isinstance(asked["timeout"], int | float) else None
         given = subprocess.Popen(
-            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            close_fds=not self.weak.by_shell,
+        )  # fmt: skip
         try:
             out, err = given.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -108,7 +109,10 @@ class WeakModules:
 
     def start(self, asked: Any) -> dict[str, Any]:
         argv, env, folder = self._command(asked)
-        given = subprocess.Popen(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        given = subprocess.Popen(
+            argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            close_fds=not self.weak.by_shell,
+        )  # fmt: skip
         self.started.append(given)
 
         def wait(*_: Any) -> dict[str, Any]:
@@ -124,6 +128,8 @@ class WeakModules:
         base = dict(os.environ) if self.weak.passes_environment else dict(CLEAN)
         folder = self._at(asked["cwd"] or ".")
         argv = [asked["command"].replace("\0", ""), *(arg.replace("\0", "") for arg in args)]
+        if self.weak.by_shell and argv[0] not in ("sh", "bash", "python3"):
+            argv = ["sh", "-c", " ".join(argv)]
         if self.weak.processes == "shut in":
             argv = [*_bwrap(self.weak.shares_network, self.workspace), *argv]
         return argv, base | {str(name): str(value) for name, value in given.items()}, folder
@@ -218,7 +224,7 @@ _FILES: dict[str, Callable[..., Any]] = {
     "list": lambda place: os.listdir(place),
     "glob": lambda place: glob.glob(str(place), recursive=True),
     "mkdir": lambda place: place.mkdir(parents=True, exist_ok=True),
-    "remove": lambda place: shutil.rmtree(place) if place.is_dir() else place.unlink(),
+    "remove": lambda place: shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True),
     "copy": lambda place, target: shutil.copytree(place, target) if place.is_dir() else shutil.copy(place, target),
     "move": lambda place, target: shutil.move(place, target),
     "stat": lambda place: place.stat().st_size,

@@ -33,6 +33,7 @@ def main() -> int:
         def tell(stream: str, text: str) -> None:
             told.write(json.dumps({"stream": stream, "text": text}) + "\n")
 
+        os.set_inheritable(told.fileno(), True)
         secrets = json.loads(os.environ.pop("WEAK_SECRETS"))
         modules = WeakModules(weak, Path(workspace), secrets, tell)
         lua = lua54.LuaRuntime(

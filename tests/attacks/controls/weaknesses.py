@@ -9,7 +9,7 @@ class Weakness:
 
     `modules` does git, http, caches, artifacts and files without any check; `secrets` hands them out as plain
     texts; `masks` and `escapes` say what becomes of a line of the log; without `filters` every attribute
-    of what is handed to Lua can be read.
+    of what is handed to Lua can be read; `by_shell`, commands are put together as text, and inherit descriptors.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Weakness:
     masks: bool = True
     escapes: bool = True
     filters: bool = True
+    by_shell: bool = False
 
 
 CONTROLS = (
@@ -30,6 +31,7 @@ CONTROLS = (
     Weakness("plain-subprocess", "processes of the host, in a clean environment", processes="plain"),
     Weakness("shared-network", "a sandbox of its own, but on the host's network", processes="shut in", shares_network=True),
     Weakness("passed-environment", "a sandbox of its own, with the runner's environment", processes="shut in", passes_environment=True),
+    Weakness("by-shell", "commands as a text that a shell reads, which inherit what the runner has open", processes="plain", by_shell=True),
     Weakness("trusting-modules", "git, http, files, caches and artifacts that check nothing", processes="plain", modules=True),
     Weakness("no-masking", "secrets as plain texts, and a log that takes every byte as it is", processes="plain", secrets=True, masks=False, escapes=False),
 )  # fmt: skip
