@@ -70,6 +70,7 @@ class PostgresRuns:
         self._seen = seen
 
     def add(self, run: Run) -> None:
+        self._seen.changed("run")
         self._connection.execute(
             _ADD,
             {
