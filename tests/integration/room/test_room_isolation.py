@@ -117,7 +117,7 @@ def test_two_rooms_do_not_see_each_others_processes_or_temporary_files(opened, s
 
 def test_rlimits_hold(room, shell):
     _, heard = shell(room, "ulimit -n; ulimit -c; ulimit -u 2>/dev/null || ulimit -p")
-    assert heard.text.split() == ["4096", "0", "4096"]
+    assert heard.text.split() == ["4096", "0", "1024"]
 
 
 SUPERVISOR = """
