@@ -83,11 +83,24 @@ def _play(control: str, lua: str, workspace: Path, canaries: Canaries, seconds: 
         worker.kill()
         worker.wait()
     took_ms = (time.monotonic() - begun) * 1000
-    said = [json.loads(line) for line in report.read_text().splitlines() if line.endswith("}")] if report.exists() else []
+    said = [each for line in _lines(report) if (each := _read(line))]
     end = said.pop() if said and "end" in said[-1] else {"end": "crash", "message": f"the worker ended {worker.returncode}"}
     raw = "\n".join(each["text"] for each in said).encode("utf-8", "surrogateescape")
     lines = [Line(each["stream"], each["text"]) for each in said]
     return Told(end["end"], end["message"], took_ms, lines, [end["message"].encode("utf-8", "replace")], raw)
+
+
+def _lines(report: Path) -> list[str]:
+    return report.read_text(errors="replace").split("\n") if report.exists() else []
+
+
+def _read(line: str) -> dict[str, str]:
+    """One object of the report. What a case wrote into it by an inherited descriptor is none."""
+    try:
+        each = json.loads(line)
+    except ValueError:
+        return {}
+    return each if isinstance(each, dict) and {"text", "end"} & set(each) else {}
 
 
 if __name__ == "__main__":
