@@ -1,8 +1,9 @@
 """All measurements: `make bench`."""
 
-from benchmarks import cli, main_job, matrix, watchers
+from benchmarks import cli, main_job, matrix, one_run, watchers
 
 cli.main()
 main_job.main()
+one_run.main()
 matrix.main()
 watchers.main()

@@ -143,6 +143,8 @@ def _note_waiting(run_id: RunId, tx: Tx) -> None:
     if run is None or run.is_finished or run.status is RunStatus.CANCELLING:
         return
     at_work = any(job.status in _AT_WORK for job in tx.jobs.of_run(run_id))
+    if at_work and run.status is not RunStatus.WAITING:
+        return
     asked = any(stage.status is StageStatus.WAITING for stage in tx.stages.of_run(run_id))
     if asked and not at_work and run.status is not RunStatus.WAITING:
         tx.runs.move(run, RunStatus.WAITING, reason=Reason.APPROVAL)
