@@ -21,6 +21,7 @@ from rivet.api.folders import folders
 from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
+from rivet.api.metrics import metrics, register_latencies
 from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
@@ -72,6 +73,7 @@ def app_with(web: Web | None) -> APIFlask:
     app.url_map.converters["digest"] = DigestConverter
     if web is not None:
         put_web(app.extensions, web)
+    register_latencies(app)
     register_gate(app)
     register_problems(app)
     for resource in (
@@ -81,6 +83,7 @@ def app_with(web: Web | None) -> APIFlask:
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)
+    app.register_blueprint(metrics)
     app.spec_processor(functools.partial(complete, app=app))
     return app
 

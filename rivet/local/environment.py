@@ -59,6 +59,7 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_ARTIFACT_MIB": str(settings.artifact_mib),
         "RIVET_CACHE_MIB": str(settings.cache_mib),
         "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
+        "RIVET_PUBLIC_METRICS": str(settings.public_metrics).lower(),
     }
 
 

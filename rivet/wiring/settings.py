@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         ge=1,
         description="The most that a stored workspace, or what a stage keeps, may have.",
     )
+    public_metrics: bool = Field(
+        default=False, description="true: `/metrics` is served to whoever asks, without a token."
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
 
     @field_validator("allow_hosts", "allow_paths", "tools", "queues", "plugins", mode="before")

@@ -103,7 +103,7 @@ class Api:
             sent.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            where = path if path.startswith(("/healthz", "/readyz", "/api/", "//")) else f"/api/v1{path}"
+            where = path if path.startswith(("/healthz", "/readyz", "/metrics", "/api/", "//")) else f"/api/v1{path}"
             connection.request(method, where, payload, sent)
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
