@@ -26,12 +26,14 @@ from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
 from rivet.api.reference import with_operations
+from rivet.api.request_id import register_request_ids
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
 from rivet.api.runs import runs
 from rivet.api.secrets import secrets
 from rivet.domain.errors import RivetError
+from rivet.telemetry.logs import set_up_logs
 from rivet.wiring.settings import Settings
 from rivet.wiring.web import Web, open_web
 
@@ -49,7 +51,9 @@ def create_app(threads: int = THREADS) -> APIFlask:
     and one line on standard error where it cannot start.
     """
     try:
-        web = open_web(Settings(), threads=threads)
+        settings = Settings()
+        set_up_logs(settings.log_format, settings.log_level)
+        web = open_web(settings, threads=threads)
     except (RivetError, ValueError) as error:
         sys.stderr.write(f"rivet: the API cannot start: {getattr(error, 'message', error)}\n")
         raise SystemExit(CANNOT_START) from None
@@ -73,6 +77,7 @@ def app_with(web: Web | None) -> APIFlask:
     app.url_map.converters["digest"] = DigestConverter
     if web is not None:
         put_web(app.extensions, web)
+    register_request_ids(app)
     register_latencies(app)
     register_gate(app)
     register_problems(app)

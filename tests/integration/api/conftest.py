@@ -148,6 +148,7 @@ def serve_api(
     log = folder / f"api-{port}.log"
     command = [
         sys.executable, "-m", "gunicorn", "--worker-class", "rivet.api.worker.ProblemWorker", "--workers", "1",
+        "--logger-class", "rivet.api.server_log.ServerLog",
         "--threads", str(threads), "--bind", f"127.0.0.1:{port}", "--no-control-socket",
         "--graceful-timeout", "10", f"rivet.app:create_app(threads={threads})",
     ]  # fmt: skip
