@@ -10,7 +10,7 @@
 #   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
 #   make artifact a large artifact up and down, the API killed on the way: SIZE=MB
 #   make bench    the measurements of benchmarks/
-#   make docs     what docs/ says of modules, commands, settings and the API anew, from the code
+#   make docs     what docs/ says of modules, commands, settings, the API and metrics anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
 
@@ -101,6 +101,7 @@ docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md
 	@$(BIN)/python -m rivet.cli.reference docs/cli.md docs/configuration.md
 	@$(BIN)/python -m rivet.app docs/api.md
+	@$(BIN)/python -m rivet.telemetry.reference docs/operations.md
 
 # Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
 lock: needs

@@ -21,16 +21,19 @@ from rivet.api.folders import folders
 from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
+from rivet.api.metrics import metrics, register_latencies
 from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
 from rivet.api.reference import with_operations
+from rivet.api.request_id import register_request_ids
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
 from rivet.api.runs import runs
 from rivet.api.secrets import secrets
 from rivet.domain.errors import RivetError
+from rivet.telemetry.logs import set_up_logs
 from rivet.wiring.settings import Settings
 from rivet.wiring.web import Web, open_web
 
@@ -48,7 +51,9 @@ def create_app(threads: int = THREADS) -> APIFlask:
     and one line on standard error where it cannot start.
     """
     try:
-        web = open_web(Settings(), threads=threads)
+        settings = Settings()
+        set_up_logs(settings.log_format, settings.log_level)
+        web = open_web(settings, threads=threads)
     except (RivetError, ValueError) as error:
         sys.stderr.write(f"rivet: the API cannot start: {getattr(error, 'message', error)}\n")
         raise SystemExit(CANNOT_START) from None
@@ -72,6 +77,8 @@ def app_with(web: Web | None) -> APIFlask:
     app.url_map.converters["digest"] = DigestConverter
     if web is not None:
         put_web(app.extensions, web)
+    register_request_ids(app)
+    register_latencies(app)
     register_gate(app)
     register_problems(app)
     for resource in (
@@ -81,6 +88,7 @@ def app_with(web: Web | None) -> APIFlask:
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)
+    app.register_blueprint(metrics)
     app.spec_processor(functools.partial(complete, app=app))
     return app
 

@@ -42,11 +42,12 @@ def serve(host: str | None, port: int | None, workers: int, threads: int) -> Non
         *(sys.executable, "-P", "-m", "gunicorn", f"rivet.app:create_app(threads={threads})"),
         *("--bind", f"{host or settings.host}:{port or settings.port}"),
         *("--worker-class", "rivet.api.worker.ProblemWorker"),
+        *("--logger-class", "rivet.api.server_log.ServerLog"),
         *("--workers", str(workers), "--threads", str(threads)),
         *("--graceful-timeout", "5", "--keep-alive", "75", "--timeout", "60"),
         *("--log-level", settings.log_level, *_no_control_socket()),
     ]
-    become(argv, {})
+    become(argv, {"RIVET_LOG_FORMAT": settings.log_format})
 
 
 @click.command()

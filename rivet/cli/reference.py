@@ -84,6 +84,8 @@ def _said(option: click.Option) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
+    if isinstance(default, bool):
+        default = str(default).lower()
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return f"`{default}`" if default != "" else "none"

@@ -38,6 +38,7 @@ def plain_environment(settings: Settings, home: Home) -> dict[str, str]:
         "RIVET_HOME": str(home.path),
         "RIVET_CONFIG": os.devnull,
         "RIVET_LOG_LEVEL": settings.log_level,
+        "RIVET_LOG_FORMAT": settings.log_format,
         "RIVET_LEASE_SECONDS": str(settings.lease_seconds),
         "RIVET_PLUGINS": ",".join(settings.plugins),
         "PYTHONUNBUFFERED": "1",
@@ -59,6 +60,7 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_ARTIFACT_MIB": str(settings.artifact_mib),
         "RIVET_CACHE_MIB": str(settings.cache_mib),
         "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
+        "RIVET_PUBLIC_METRICS": str(settings.public_metrics).lower(),
     }
 
 

@@ -294,3 +294,16 @@ ANSWERED = Table(  # POST requests that came with an Idempotency-Key
     _made("created_at", _TIME),
     Column("answer", LargeBinary),  # sealed; null: not answered yet
 )
+
+TALLY = Table(  # of what ended up to `tally_until`, for metrics; pipelines that go leave it as it is
+    "tally",
+    METADATA,
+    Column("kind", Text, primary_key=True),  # `run` or `stage`
+    Column("status", Text, primary_key=True),
+    Column("bound", Double, primary_key=True),  # seconds that none of these took longer than
+    Column("ended", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+)
+
+TALLY_UNTIL = Table("tally_until", METADATA, Column("until", _TIME, primary_key=True))  # one row

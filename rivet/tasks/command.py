@@ -10,8 +10,10 @@ _WORKER = ("-m", "celery", "-A", "rivet.tasks", "worker", "--without-gossip", "-
 
 def control_command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """Control: settles, ingests and keeps up, on queue `control`."""
+    celery, *worker = _WORKER[1:]
     argv = [
-        sys.executable, *_WORKER, "-P", "threads", "-c", "2", "-Q", "control",
+        # Quiet is Celery's banner: no line of it is JSON.
+        sys.executable, "-m", celery, "--quiet", *worker, "-P", "threads", "-c", "2", "-Q", "control",
         "-n", "control@%h", "--loglevel", settings.log_level,
     ]
     return argv, {"RIVET_ROLE": "control"}

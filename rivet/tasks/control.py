@@ -10,6 +10,7 @@ from rivet.dispatch import SETTLE_JOB
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId
 from rivet.tasks.celery import app
+from rivet.telemetry.logs import about, set_up_logs
 from rivet.wiring.control import Control
 from rivet.wiring.settings import Settings
 
@@ -20,10 +21,19 @@ _control: list[Control] = []
 @app.task(name=SETTLE_JOB)
 def settle_job(_previous: Any, job: str, epoch: int) -> None:
     """Ingest calls the same verb when the journal is in, and upkeep looks for what both missed."""
-    try:
-        _control[0].settle(JobId(UUID(job)), Epoch(epoch))
-    except Unavailable as error:
-        _log.warning("job %s is settled later: %s", job, error)
+    with about(job=job, epoch=epoch):
+        try:
+            _control[0].settle(JobId(UUID(job)), Epoch(epoch))
+        except Unavailable as error:
+            _log.warning("job %s is settled later: %s", job, error)
+
+
+@signals.celeryd_init.connect
+@signals.setup_logging.connect
+def _set_up_logs(**_: Any) -> None:
+    """Before Celery says its first word; and its own set-up is left out where the second is taken."""
+    settings = Settings()
+    set_up_logs(settings.log_format, settings.log_level, "celery")
 
 
 @signals.worker_init.connect

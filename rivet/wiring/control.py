@@ -29,6 +29,7 @@ from rivet.journal.stream import Batch, StreamReader
 from rivet.journal.tail import TailPublisher
 from rivet.sandbox.lua import Zygote
 from rivet.store.unit import PostgresStore
+from rivet.telemetry.logs import about
 from rivet.wiring.evaluator import LuaEvaluator
 from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
@@ -83,7 +84,8 @@ class Control:
         with self.store.begin() as tx:
             runs, turns = tx.runs.with_open_matrix(100), tx.runs.turns()
         for run in runs:
-            self._expand(run)
+            with about(run=run):
+                self._expand(run)
         for project, turn in turns:
             admit_runs(project, turn, store=self.store)
 
@@ -125,7 +127,8 @@ class Control:
                 self._over.wait(0.5)
                 continue
             for batch in reader.read(names, count=INGEST_RECORDS, wait_ms=INGEST_WAIT_MS):
-                self._take_in(batch, reader)
+                with about(runner=batch.runner):
+                    self._take_in(batch, reader)
 
     def _take_in(self, batch: Batch, reader: StreamReader) -> None:
         records = _readable(batch)
@@ -141,7 +144,8 @@ class Control:
             _log.warning("%d records of %s were not wanted and are dropped", ingested.dropped, batch.runner)
         reader.done(batch, ingested.expected)
         for job, epoch in ingested.done:
-            self.settle(job, epoch)
+            with about(job=job, epoch=epoch):
+                self.settle(job, epoch)
 
     def _one_by_one(self, runner: str, records: Sequence[Record]) -> Ingested:
         """Each in a transaction of its own; what cannot be taken even so is stood in for, and said."""
@@ -165,7 +169,8 @@ class Control:
             tx.parts.beat(f"control-{socket.gethostname()}-{os.getpid()}", self._settings.lease_seconds)
             missed = tx.jobs.settleable(100)
         for job, epoch in missed:
-            self.settle(job, epoch)
+            with about(job=job, epoch=epoch):
+                self.settle(job, epoch)
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
         watch_approvals(store=self.store)

@@ -3,7 +3,7 @@
 import os
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import platformdirs
 from pydantic import Field, field_validator
@@ -79,7 +79,13 @@ class Settings(BaseSettings):
         ge=1,
         description="The most that a stored workspace, or what a stage keeps, may have.",
     )
+    public_metrics: bool = Field(
+        default=False, description="true: `/metrics` is served to whoever asks, without a token."
+    )
     log_level: str = Field(default="info", description="debug, info, warning or error.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text or json: the logs of API and control."
+    )
 
     @field_validator("allow_hosts", "allow_paths", "tools", "queues", "plugins", mode="before")
     @classmethod

@@ -16,16 +16,19 @@ from rivet.domain.errors import InvalidInput, RivetError, Unavailable
 from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.plan_ports import Rehearser
 from rivet.engine.ports import Ids
+from rivet.journal.lag import LagReader
 from rivet.journal.tail import LiveTail, TailPublisher
 from rivet.keyring import Keyring, Sealer, SecretVault, TicketSigner
 from rivet.modules.plugins import plugin_names
 from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
 from rivet.store.read_kept import KeptReads
+from rivet.store.read_metrics import MetricReads
 from rivet.store.read_records import RecordReads
 from rivet.store.read_runs import RunReads
 from rivet.store.read_stored import StoredReads
 from rivet.store.unit import PostgresStore
+from rivet.telemetry.metrics import RUN_BOUNDS_S, STAGE_BOUNDS_S
 from rivet.wiring.evaluator import LuaEvaluator
 from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
@@ -49,6 +52,7 @@ class Web:
     records: RecordReads
     stored: StoredReads
     kept: KeptReads
+    measured: MetricReads
     evaluator: Rehearser
     tickets: TicketSigner
     vault: SecretVault
@@ -56,6 +60,7 @@ class Web:
     ids: Ids
     blobs: StoredBlobs
     tail: LiveTail
+    lags: LagReader
     streams: threading.BoundedSemaphore
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -114,6 +119,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         records=RecordReads(store.engine),
         stored=StoredReads(store.engine),
         kept=KeptReads(store.engine),
+        measured=MetricReads(store.engine, settings.lease_seconds, RUN_BOUNDS_S, STAGE_BOUNDS_S),
         evaluator=LuaEvaluator(zygote, settings.time_limits(), plugin_names(settings.plugins)),
         tickets=keyring.tickets(),
         vault=keyring.vault(),
@@ -121,6 +127,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         ids=Uuid7(),
         blobs=open_blobs(settings.artifacts_url, settings.home / "artifacts"),
         tail=LiveTail(settings.broker_url),
+        lags=LagReader(settings.broker_url),
         streams=threading.BoundedSemaphore(max(1, threads * 3 // 4)),
     )
     outlet.expand = functools.partial(expand_matrices, store=store, evaluator=web.evaluator, ids=web.ids)

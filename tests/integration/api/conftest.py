@@ -103,7 +103,7 @@ class Api:
             sent.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            where = path if path.startswith(("/healthz", "/readyz", "/api/", "//")) else f"/api/v1{path}"
+            where = path if path.startswith(("/healthz", "/readyz", "/metrics", "/api/", "//")) else f"/api/v1{path}"
             connection.request(method, where, payload, sent)
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
@@ -148,6 +148,7 @@ def serve_api(
     log = folder / f"api-{port}.log"
     command = [
         sys.executable, "-m", "gunicorn", "--worker-class", "rivet.api.worker.ProblemWorker", "--workers", "1",
+        "--logger-class", "rivet.api.server_log.ServerLog",
         "--threads", str(threads), "--bind", f"127.0.0.1:{port}", "--no-control-socket",
         "--graceful-timeout", "10", f"rivet.app:create_app(threads={threads})",
     ]  # fmt: skip

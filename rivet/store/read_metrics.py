@@ -1,0 +1,175 @@
+"""What metrics say of runs, jobs, runners and logs: asked of PostgreSQL at each scrape, by indexes alone.
+
+What ended long enough ago is added up in `tally` once and not looked at again. So every API process tells
+the same sums, over restarts and when pipelines are deleted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from rivet.store.failures import told_as_unavailable
+
+SETTLED_S = 300.0
+"""No transaction takes so long: what ended before that is in the tables, and none comes after it."""
+MOST_RUNNERS = 500
+
+_ENDED = """
+    SELECT '{kind}' AS kind, status,
+           coalesce({bounds}[{n} - width_bucket(-seconds, {negated}) + 1], 'Infinity') AS bound,
+           count(*) AS ended, sum(seconds) AS seconds, sum(lines) AS lines
+    FROM (
+        SELECT status, {lines} AS lines, greatest(
+            extract(epoch FROM ended_at - coalesce(started_at, ended_at)), 0)::double precision AS seconds
+        FROM {table} WHERE ended_at > {after} AND ended_at <= {until}
+    ) AS each GROUP BY 1, 2, 3
+"""
+_LATELY = "(SELECT until FROM tally_until)"
+_SETTLED = f"now() - interval '{SETTLED_S} s'"
+_TO_ADD = text(
+    f"SELECT until::text FROM tally_until WHERE until < {_SETTLED} - interval '{SETTLED_S} s' "
+    "FOR UPDATE SKIP LOCKED"
+)
+_NOW_UNTIL = text(f"UPDATE tally_until SET until = {_SETTLED}")
+_QUEUES = text(
+    """
+    SELECT job.queue, count(*) AS jobs, coalesce(max(extract(epoch FROM
+               now() - greatest(outbox.created_at, outbox.not_before))), 0) AS oldest_s
+    FROM outbox JOIN job ON job.id = outbox.job_id WHERE job.status = 'queued' GROUP BY job.queue
+    """
+)
+_RUNS = text("SELECT status, count(*) AS many FROM run WHERE ended_at IS NULL GROUP BY status")
+_JOBS = text(
+    """
+    SELECT job.status, count(*) AS many FROM run JOIN job ON job.run_id = run.id
+    WHERE run.ended_at IS NULL GROUP BY job.status
+    """
+)
+_RUNNING_LINES = text("SELECT coalesce(sum(lines), 0) FROM attempt WHERE status = 'running'")
+_STORED = text("SELECT pg_total_relation_size('record')")
+_RUNNERS = text(
+    """
+    SELECT name, slots, free_slots, CASE
+               WHEN status <> 'offline' AND seen_at < now() - make_interval(secs => :lease) THEN 'lost'
+               ELSE status END AS status
+    FROM runner WHERE status <> 'offline' ORDER BY seen_at DESC LIMIT :most
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many ended so, by the upper bound of what they took (the last is infinite), and in all."""
+
+    by_bound: Mapping[float, int]
+    seconds: float
+    lines: int
+
+    @property
+    def many(self) -> int:
+        return sum(self.by_bound.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSeen:
+    name: str
+    status: str
+    slots: int
+    free_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`queues` are jobs and the oldest one's seconds; `runs` and `stages` are those ended, by status."""
+
+    queues: Mapping[str, tuple[int, float]]
+    open_runs: Mapping[str, int]
+    open_jobs: Mapping[str, int]
+    runs: Mapping[str, Ended]
+    stages: Mapping[str, Ended]
+    running_lines: int
+    stored_bytes: int
+    runners: Sequence[RunnerSeen]
+
+
+class MetricReads:
+    """`run_bounds` and `stage_bounds` are seconds, ascending: by them durations are counted."""
+
+    def __init__(
+        self, engine: Engine, lease_s: float, run_bounds: Sequence[float], stage_bounds: Sequence[float]
+    ) -> None:
+        self._engine = engine
+        self._lease_s = lease_s
+        lately = self._both(run_bounds, stage_bounds, _LATELY, "now()")
+        self._ended = text(f"SELECT kind, status, bound, ended, seconds, lines FROM tally UNION ALL {lately}")
+        settled = self._both(run_bounds, stage_bounds, "CAST(:after AS timestamptz)", _SETTLED)
+        self._add = text(
+            f"""
+            INSERT INTO tally (kind, status, bound, ended, seconds, lines) {settled}
+            ON CONFLICT (kind, status, bound) DO UPDATE SET ended = tally.ended + excluded.ended,
+                seconds = tally.seconds + excluded.seconds, lines = tally.lines + excluded.lines
+            """
+        )
+
+    def measured(self) -> Measured:
+        """As it is now. Raises Unavailable."""
+        with told_as_unavailable(), self._engine.begin() as connection:
+            self._add_up(connection)
+        with told_as_unavailable(), self._engine.connect() as connection:
+            rows = connection.execute(self._ended).all()
+            return Measured(
+                queues={
+                    row.queue: (row.jobs, max(0.0, float(row.oldest_s)))
+                    for row in connection.execute(_QUEUES)
+                },
+                open_runs={row.status: row.many for row in connection.execute(_RUNS)},
+                open_jobs={row.status: row.many for row in connection.execute(_JOBS)},
+                runs=_by_status("run", rows),
+                stages=_by_status("stage", rows),
+                running_lines=int(connection.execute(_RUNNING_LINES).scalar_one()),
+                stored_bytes=int(connection.execute(_STORED).scalar_one()),
+                runners=[
+                    RunnerSeen(row.name, row.status, row.slots, row.free_slots)
+                    for row in connection.execute(_RUNNERS, {"lease": self._lease_s, "most": MOST_RUNNERS})
+                ],
+            )
+
+    def _add_up(self, connection: Connection) -> None:
+        """Put what has settled into the tally; one process at a time, the others tell it from the tables."""
+        after = connection.execute(_TO_ADD).scalar_one_or_none()
+        if after is not None:
+            connection.execute(self._add, {"after": after})
+            connection.execute(_NOW_UNTIL)
+
+    def _both(
+        self, run_bounds: Sequence[float], stage_bounds: Sequence[float], after: str, until: str
+    ) -> str:
+        runs = _ENDED.format(kind="run", table="run", lines="0", after=after, until=until, **_sql(run_bounds))
+        stages = _ENDED.format(
+            kind="stage", table="attempt", lines="lines", after=after, until=until, **_sql(stage_bounds)
+        )
+        return f"{runs} UNION ALL {stages}"
+
+
+def _sql(bounds: Sequence[float]) -> dict[str, Any]:
+    """The bounds as SQL has them, negated too: a bound holds what is just as long, so we count from above."""
+
+    def array(numbers: Sequence[float]) -> str:
+        return f"(ARRAY[{','.join(repr(float(number)) for number in numbers)}]::double precision[])"
+
+    return {"bounds": array(bounds), "negated": array([-b for b in reversed(bounds)]), "n": len(bounds)}
+
+
+def _by_status(kind: str, rows: Sequence[Any]) -> dict[str, Ended]:
+    found: dict[str, Ended] = {}
+    for row in rows:
+        if row.kind != kind:
+            continue
+        before = found.get(row.status, Ended({}, 0.0, 0))
+        counted = {**before.by_bound, row.bound: before.by_bound.get(row.bound, 0) + int(row.ended)}
+        found[row.status] = Ended(
+            counted, before.seconds + float(row.seconds), before.lines + int(row.lines)
+        )
+    return found
