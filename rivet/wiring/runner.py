@@ -230,6 +230,7 @@ def desk_of(station: Station, app: Celery) -> Desk:
         isolation=station.isolation,
         zygote=Zygote(uids.of_lua),
         modules=station.modules,
+        limits=settings.limits(),
         publish_chain=chain_publisher(app, settings.runner_name),
     )
 
