@@ -9,6 +9,7 @@ from rivet.domain import secret
 from rivet.domain.duration import read_duration, read_size
 from rivet.domain.field_rules import UNLIMITED, Fields, TimeLimits
 from rivet.domain.input_rules import read_inputs
+from rivet.domain.isolation import BUILT, LEVELS
 from rivet.domain.limits import BOUNDS, told
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
@@ -24,8 +25,8 @@ from rivet.domain.stage_rules import Taken, read_concurrency, read_queue, read_s
 from rivet.domain.states import OnLost
 from rivet.domain.wording import shown
 
-ISOLATIONS = ("container", "namespaces", "landlock", "none")
-ISOLATIONS_TO_COME = ("container",)
+ISOLATIONS_TO_COME = LEVELS[LEVELS.index(BUILT[-1]) + 1 :]
+"""Above what any runner of this version has."""
 
 PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
@@ -134,7 +135,7 @@ def _secrets(fields: Fields) -> tuple[str, ...] | None:
 
 def _isolation(fields: Fields) -> str | None:
     """The least level to accept. No runner of this version has one above `namespaces`."""
-    level = fields.choice("isolation", ISOLATIONS)
+    level = fields.choice("isolation", LEVELS[::-1])
     if level in ISOLATIONS_TO_COME:
         message = f'the pipeline: isolation: no runner of this version of Rivet has "{level}" yet'
         fields.wrong("not-supported", message, "isolation")

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         default="", description="Signs tickets, seals secrets; made on first start in the home."
     )
     isolation: str = Field(
-        default="auto", description="auto, namespaces, landlock or none: how stages are shut in."
+        default="auto", description="auto or namespaces: how stages are shut in. No other level is there yet."
     )
     allow_network: str = Field(default="public", description="public or none: addresses that may be reached.")
     allow_hosts: Listed = Field(
