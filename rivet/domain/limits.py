@@ -43,6 +43,8 @@ BOUNDS: Mapping[str, Bound] = {
                    "a value that goes into its script or out of it"),
     "calls": Bound("count", 10, 1_000_000, "RIVET_MAX_CALLS", Reason.LIMIT_CALLS,
                    "calls of modules a second"),
+    "network": Bound("size", KIB, 2**50, "RIVET_MAX_NETWORK_MIB", Reason.LIMIT_NETWORK,
+                     "bytes that its processes send and receive"),
 }  # fmt: skip
 """By the field's name in `limits`; `least` and `most` are what a pipeline may write there."""
 
@@ -61,6 +63,7 @@ class Limits:
     log_lines: int = 10_000_000
     frame: int = 8 * MIB
     calls: int = 100_000
+    network: int = 100 * GIB
 
     def lowered(self, asked: Mapping[str, Any]) -> Self:
         """With what a pipeline asks for, where that is less."""

@@ -97,6 +97,7 @@ class Reason(StrEnum):
     LIMIT_WORKSPACE = "limit_workspace"
     LIMIT_FRAME = "limit_frame"
     LIMIT_CALLS = "limit_calls"
+    LIMIT_NETWORK = "limit_network"
     LIMIT_STAGE_TIME = "limit_stage_time"
     LIMIT_RUN_TIME = "limit_run_time"
 

@@ -130,7 +130,7 @@ class _Attempt:
         )
         calls = StageCalls(
             self._order, self._stage, self._number, self._desk, self._folder, self._journal, log,
-            lambda: lease.stopped() or ("over" if log.over else None), lease.assure, self._outputs,
+            lease.stopped, lease.assure, self._outputs,
         )
         self._calls, self._log = calls, log
         self._pace = Pace(calls.limits.calls)
@@ -148,8 +148,8 @@ class _Attempt:
                 trace = self._journal.masker.mask_text(traceback.format_exc())
                 _log.error("attempt %d of stage %s broke\n%s", self._number, self._stage.key, trace)
                 error = Outcome(AttemptStatus.ERRORED, error=_told(f"Rivet itself failed: {broken}"))
-            if lease.stopped() is None and log.over is not None:
-                error = _over(log.over)
+            if lease.stopped() is None and calls.over is not None:
+                error = _over(calls.over)
             outcome = self._outcome(lease.stopped(), error)
             if outcome.error is not None:
                 message = self._journal.masker.mask_text(outcome.error["message"])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from rivet.domain.limits import Limits
+from rivet.domain.limits import Limits, OverLimit
 from rivet.domain.states import Reason
 from rivet.runner.limit_hint import limit_hint
 from rivet.runner.proxy import Proxy
@@ -113,7 +113,7 @@ class Room:
                 raise  # whoever cannot enclose says why: this one was killed
             raise CannotEnclose(f"{lost}: {said}") from lost
         if listeners and spec.network is not None:
-            self._proxy = _opened_proxy(listeners, spec.network)
+            self._proxy = _opened_proxy(listeners, spec.network, spec.limits)
 
     def _enclose(self, control: int) -> Enclosed:
         spec = self.spec
@@ -224,6 +224,11 @@ class Room:
     def has_heard_all_of(self, command: Background, within_s: float) -> bool:
         """Wait until all that a background command and its descendants wrote was read; whether it was."""
         return self._readers.has_read_all_of(command, within_s)
+
+    @property
+    def over(self) -> OverLimit | None:
+        """Whether its processes have sent and received more than they may."""
+        return self._proxy.over if self._proxy is not None else None
 
     def measure(self) -> None:
         """Look at the limits of the room, all of its files included. Raises RoomOver and RoomLost."""
@@ -357,10 +362,11 @@ def _hosts(hostname: str, doors: Mapping[tuple[str, int], str]) -> dict[str, byt
     return {"/etc/hosts": "".join(f"{line}\n" for line in lines).encode()} if named else {}
 
 
-def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules) -> Proxy:
+def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules, limits: Limits) -> Proxy:
     hosts = _doors(rules)
     doors = [(door, hosts.get(door.getsockname()), door.getsockname()[1]) for door in listeners[1:]]
-    return Proxy(listeners[0], rules, [(door, host, port) for door, host, port in doors if host is not None])
+    known = [(door, host, port) for door, host, port in doors if host is not None]
+    return Proxy(listeners[0], rules, known, limits.network)
 
 
 def _proxied(port: int) -> dict[str, str]:

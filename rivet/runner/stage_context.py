@@ -61,7 +61,7 @@ class StageCalls:
     ) -> None:
         self._order, self._stage, self._attempt = order, stage, attempt
         self._desk, self._folder, self._journal, self._log = desk, folder, journal, log
-        self._stopped, self._assure = stopped, assure
+        self._stopped_by_others, self._assure = stopped, assure
         self._room: Room | None = None
         self._guard = threading.Lock()
         self._annotated = 0
@@ -278,6 +278,14 @@ class StageCalls:
 
     def stopped(self) -> str | None:
         return self._stopped()
+
+    def _stopped(self) -> str | None:
+        return self._stopped_by_others() or ("over" if self.over is not None else None)
+
+    @property
+    def over(self) -> OverLimit | None:
+        """The limit that it has gone over by what it said or sent."""
+        return self._log.over or (self._room.over if self._room is not None else None)
 
     def _process_env(self, env: Mapping[str, str]) -> dict[str, str]:
         """What is added to the room's own variables, the narrowest last."""

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     max_calls: int = Field(
         default=100_000, ge=10, description="Calls of modules a second, over ten seconds."
     )
+    max_network_mib: int = Field(
+        default=100 * 1024, ge=1, description="What a stage's processes may send and receive in all."
+    )
     plugins: Listed = Field(
         default=("all",), description="Plug-ins' modules that pipelines may use: names, all, or none."
     )
@@ -150,6 +153,7 @@ class Settings(BaseSettings):
             log_lines=self.max_log_lines,
             frame=self.max_frame_kib * KIB,
             calls=self.max_calls,
+            network=self.max_network_mib * MIB,
         )
 
     def stage_uid_range(self) -> tuple[int, int]:
