@@ -24,9 +24,12 @@ _PORTS = {"http": 80, "https": 443}
 _LOOKS_LIKE_NO_NETWORK = re.compile(
     r"could not resolve|couldn't resolve|name resolution|name or service not known|network is unreachable"
     r"|getaddrinfo|enotfound|eai_again|enetunreach|no route to host|no address associated|unable to resolve"
-    r"|unknown host|unknownhostexception|failed to resolve|nodename nor servname|no such host",
+    r"|unknown host|unknownhostexception|failed to resolve|nodename nor servname|no such host"
+    r"|no matching distribution found",
     re.IGNORECASE,
 )
+
+_LOOKS_LIKE_NOBODY_THERE = re.compile(r"connection refused|econnrefused", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -167,9 +170,14 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 def network_hint(tail: Sequence[str], *, has_network: bool) -> str:
     """A sentence for the error of a command that seems to have missed the network, else nothing."""
-    if has_network or not any(_LOOKS_LIKE_NO_NETWORK.search(line) for line in tail):
-        return ""
-    return "This stage has no network: grant it with permissions = { network = true } in the pipeline"
+    if not has_network and any(_LOOKS_LIKE_NO_NETWORK.search(line) for line in tail):
+        return "This stage has no network: grant it with permissions = { network = true } in the pipeline"
+    if any(_LOOKS_LIKE_NOBODY_THERE.search(line) for line in tail):
+        return (
+            "Within a stage localhost is the stage's own: a server outside of it is reached where "
+            'permissions = { network = { "host:port" } } in the pipeline grants it'
+        )
+    return ""
 
 
 def _literal(host: str) -> IP | None:

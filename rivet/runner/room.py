@@ -169,9 +169,9 @@ class Room:
         self.hinted = over.reason if over is not None else None
         if over is not None:
             return f"It seems that {over}"
-        if self._proxy is not None:
-            return self._proxy.refusals[-1] if self._proxy.refusals else ""
-        return network_hint(tail, has_network=False)
+        if self._proxy is not None and self._proxy.refusals:
+            return self._proxy.refusals[-1]
+        return network_hint(tail, has_network=self._proxy is not None)
 
     def run(
         self,

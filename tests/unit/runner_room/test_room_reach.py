@@ -153,5 +153,11 @@ def test_messages_of_a_missing_network_are_known(line):
     assert not network_hint([line], has_network=True)
 
 
+def test_who_finds_nobody_at_localhost_is_told_whose_that_is():
+    for has_network in (True, False):
+        told = network_hint(["Error: connect ECONNREFUSED 127.0.0.1:5432"], has_network=has_network)
+        assert 'permissions = { network = { "host:port" } }' in told
+
+
 def test_other_messages_get_no_hint():
     assert not network_hint(["E   assert 1 == 2", "1 failed"], has_network=False)
