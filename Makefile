@@ -7,6 +7,7 @@
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
 #   make bench    the measurements of benchmarks/
+#   make fuzz     a reader of strangers' bytes under atheris: TARGET=frames SECONDS=60
 #   make docs     what docs/ says of modules, commands and settings anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
@@ -15,7 +16,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos siege latency bench docs lock clean needs
+.PHONY: help install demo test lint chaos siege latency bench fuzz docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -79,6 +80,13 @@ latency: install
 
 bench: install
 	@$(BIN)/python -m benchmarks
+
+TARGET := frames
+SECONDS := 60
+fuzz: install
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || "$(PYTHON)" -m pip --python $(BIN)/python \
+		--disable-pip-version-check install --quiet 'atheris>=3,<4'
+	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
 
 docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md
