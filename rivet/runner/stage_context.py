@@ -25,7 +25,7 @@ from rivet.runner.kept_output import Kept
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.reach import ProxyRules
 from rivet.runner.reports import StageReports
-from rivet.runner.room import CannotStart, Ended, Room, RoomLost, RoomOver, RoomSpec
+from rivet.runner.room import WATCHED, CannotStart, Ended, Room, RoomLost, RoomOver, RoomSpec
 from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.secrets import StageSecrets
@@ -346,8 +346,9 @@ class StageCalls:
         return lost if over is None else self._over(over)
 
     def _over(self, over: RoomOver) -> RoomLost | OverLimit:
-        allowed = getattr(self.limits, over.name, None)
-        return over if allowed is None else OverLimit(over.name, allowed, over.amount)
+        if over.name not in WATCHED:
+            return over
+        return OverLimit(over.name, getattr(self.limits, over.name), over.amount)
 
     def ping(self) -> None:
         with self._guard:

@@ -8,6 +8,8 @@ directory; the same command with that file as its last argument plays it again.
 
 import argparse
 import sys
+import tempfile
+from pathlib import Path
 
 RUNTIME = ("rivet.domain", "rivet.sandbox.frames", "rivet.runner.room_link", "rivet.runner.proxy_request", "rivet.runner.log_writer")
 
@@ -24,11 +26,15 @@ def main() -> None:
     except ImportError:
         sys.exit("atheris is not installed: pip install -e '.[fuzz]'")
     with atheris.instrument_imports(include=list(RUNTIME)):
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz.targets import SEEDS, TARGETS
     if asked.target not in TARGETS:
         sys.exit(f'no target "{asked.target}"; there are {", ".join(TARGETS)}')
+    corpus = Path(asked.corpus or tempfile.mkdtemp(prefix="fuzz-"))
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(SEEDS[asked.target]):
+        (corpus / f"seed-{number}").write_bytes(seed)
     options = [sys.argv[0], f"-max_total_time={asked.seconds}", "-max_len=65536", "-timeout=20", "-rss_limit_mb=1024"]
-    atheris.Setup(options + [each for each in (asked.again, asked.corpus) if each], TARGETS[asked.target])
+    atheris.Setup([*options, asked.again or str(corpus)], TARGETS[asked.target])
     atheris.Fuzz()
 
 

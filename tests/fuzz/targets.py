@@ -121,6 +121,20 @@ def mask(data: bytes) -> None:
     masker.mask_value({data: [data.decode("latin-1"), {"x": data}]})
 
 
+SEEDS: dict[str, tuple[bytes, ...]] = {
+    "frames": (pack({"a": [1, 2.5, True, None, "x"]})[4:],),
+    "definition": (pack({"name": "a", "stages": [{"name": "b"}], "limits": {"cpu": 1}, "env": {"A": 1}})[4:],),
+    "agent": (b"\0\0\0\x0eanswer 1 0\nyes", b"\0\0\0\x0bended 1 -9\n", b"\0\0\0\x0cover 0 1\ncpu"),
+    "log": (b"one\ntwo\r\n\x1b[1mthree", b"\n" * 9),
+    "proxy": (
+        b"POST http://a:80/b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST http://a/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nA: b\r\n\r\n",
+        b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n",
+    ),
+    "mask": (SECRETS[0][:9] + b"\n" + SECRETS[1][-9:], b"aHVudGVyMi1hbmQtbW9yZQ=="),
+}
+"""Where fuzzing by coverage begins."""
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames, "agent": agent, "definition": definition, "log": log, "proxy": proxy, "mask": mask,
 }  # fmt: skip

@@ -5,9 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rivet.domain.definition_rules import PIPELINE_FIELDS
+from rivet.domain.secret import Opaque, Reference
 from rivet.domain.stage_rules import STAGE_FIELDS
 from rivet.sandbox.frames import pack
-from tests.fuzz.targets import SECRETS, TARGETS
+from tests.fuzz.targets import SECRETS, SEEDS, TARGETS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | TEXTS | st.binary(max_size=8)
@@ -41,6 +42,18 @@ LIKELY = {
     "mask": st.lists(st.binary(max_size=10) | st.sampled_from([secret[:7] for secret in SECRETS]), max_size=9).map(b"".join),
 }
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_fuzzing_begins_with_breaks_no_reader(name):
+    for seed in SEEDS[name]:
+        TARGETS[name](seed)
+
+
+def test_a_definition_with_a_secret_in_it_which_only_a_child_that_lies_sends_is_refused_or_taken():
+    """Found by fuzzing: its digest could not be made."""
+    TARGETS["definition"](pack(Opaque((b"x", Reference("NAME"))))[4:])
+    TARGETS["definition"](pack({"name": Opaque((b"x",)), "stages": [{"name": Opaque((b"y",))}]})[4:])
 
 
 @pytest.mark.parametrize("name", TARGETS)
