@@ -4,11 +4,14 @@
 #   make test     the whole test suite
 #   make lint     ruff, mypy, layers
 #   make chaos    rounds of killing parts of a real system: ROUNDS=N SEED=S
+#   make overlap  runs that take turns, and kills: TRIALS=N SEED=S
 #   make siege    runs without end, and a kill every 5 s: RUNS=N SEED=S
 #   make latency  how long cancelling, noticing a loss and recovering take: TIMES=N
+#   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
+#   make artifact a large artifact up and down, the API killed on the way: SIZE=MB
 #   make bench    the measurements of benchmarks/
 #   make fuzz     a reader of strangers' bytes under atheris: TARGET=frames SECONDS=60
-#   make docs     what docs/ says of modules, commands and settings anew, from the code
+#   make docs     what docs/ says of modules, commands, settings and the API anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
 
@@ -16,7 +19,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos siege latency bench fuzz docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency attacks artifact bench fuzz docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,6 +73,10 @@ SEED :=
 chaos: install
 	@$(BIN)/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
+TRIALS := 200
+overlap: install
+	@$(BIN)/python -m tests.chaos.overlap --trials $(TRIALS) $(if $(SEED),--seed $(SEED))
+
 RUNS := 2000
 siege: install
 	@$(BIN)/python -m tests.chaos.siege --runs $(RUNS) $(if $(SEED),--seed $(SEED))
@@ -77,6 +84,16 @@ siege: install
 TIMES := 20
 latency: install
 	@$(BIN)/python -m tests.measure --times $(TIMES)
+
+# The controls come first: what they let through must be seen. The last line counts the cases.
+CASES :=
+attacks: install
+	@[[ -n "$(CASES)" ]] || $(BIN)/python -m tests.attacks.controls
+	@$(BIN)/python -m tests.attacks $(if $(CASES),--cases $(CASES))
+
+SIZE := 2000
+artifact: install
+	@$(BIN)/python -m tests.measure.artifact --size $(SIZE)
 
 bench: install
 	@$(BIN)/python -m benchmarks
@@ -91,6 +108,7 @@ fuzz: install
 docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md
 	@$(BIN)/python -m rivet.cli.reference docs/cli.md docs/configuration.md
+	@$(BIN)/python -m rivet.app docs/api.md
 
 # Under the oldest Python that is supported (PYTHON=…), for what only that one needs is in the lock too.
 lock: needs

@@ -1,9 +1,11 @@
-"""The WSGI application: `gunicorn --worker-class gthread --threads 128 'rivet.app:create_app()'`."""
+"""The WSGI application: `gunicorn --worker-class rivet.api.worker.ProblemWorker 'rivet.app:create_app()'`."""
 
+import functools
 import logging
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 from apiflask import APIFlask
@@ -11,16 +13,18 @@ from apiflask import APIFlask
 from rivet import __version__
 from rivet.api.approvals import approvals
 from rivet.api.artifacts import artifacts
-from rivet.api.auth import BEARER
-from rivet.api.blobs import blobs
+from rivet.api.blobs import DigestConverter, blobs
 from rivet.api.desk import put_web
+from rivet.api.document import SECURITY, complete
 from rivet.api.events import events
+from rivet.api.folders import folders
 from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
 from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
+from rivet.api.reference import with_operations
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
@@ -52,29 +56,38 @@ def create_app(threads: int = THREADS) -> APIFlask:
     return app_with(web)
 
 
-def app_with(web: Web) -> APIFlask:
-    """The app over what was wired elsewhere."""
+def app_with(web: Web | None) -> APIFlask:
+    """The app over what was wired elsewhere; without it, it can say what it offers and nothing more."""
     app = APIFlask(
         "rivet", title="Rivet", version=__version__, spec_path="/api/v1/openapi.json", docs_path=None,
         json_errors=False,
     )
     app.config.update(
-        SECURITY_SCHEMES=BEARER,
+        SECURITY_SCHEMES=SECURITY,
         DESCRIPTION="Errors are RFC 9457 problem+json with a stable `code`.",
         AUTO_OPERATION_ID=True,
         AUTO_404_RESPONSE=False,
+        AUTO_SERVERS=False,
     )
-    put_web(app.extensions, web)
+    app.url_map.converters["digest"] = DigestConverter
+    if web is not None:
+        put_web(app.extensions, web)
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, plans, runs, approvals, logs, events, runners, runner_protocol, artifacts, blobs, secrets,
-        runner_secrets,
+        pipelines, plans, runs, approvals, logs, events, artifacts, folders, secrets, runners,
+        runner_protocol, blobs, runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)
     app.register_blueprint(health)
+    app.spec_processor(functools.partial(complete, app=app))
     return app
+
+
+def write_operations(page: Path) -> None:
+    """Write what the API offers into a page of documentation."""
+    page.write_text(with_operations(page.read_text(), app_with(None).spec))
 
 
 def _close_streams_on_signal(web: Web) -> None:
@@ -92,3 +105,7 @@ def _close_streams_on_signal(web: Web) -> None:
         if callable(before):
             signal.signal(number, ending)
             signal.siginterrupt(number, False)
+
+
+if __name__ == "__main__":
+    write_operations(Path(sys.argv[1]))

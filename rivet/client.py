@@ -18,7 +18,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -217,6 +217,24 @@ class Client:
             time.sleep(wait_s)
             wait_s = min(wait_s * 2, 5.0)
 
+    def upload(
+        self, path: str, body: Callable[[], Iterable[bytes]], size: int, media_type: str
+    ) -> Any:
+        """PUT `size` bytes that `body` gives, piece by piece; it may be asked for them again.
+
+        Raises ApiUnreachable and ApiProblem.
+        """
+        headers = {"Content-Type": media_type, "Content-Length": str(size)}
+        response = self._send("PUT", path, body, headers, self.timeout_s)
+        try:
+            answer = _parse(response, response.read(MAX_ANSWER_BYTES))
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise self._unreachable(error) from error
+        if response.status >= 300:
+            raise _problem(response.status, answer, self.url)
+        return answer
+
     def close(self) -> None:
         """End this thread's connection; the next request opens another."""
         connection, self._local.connection = self._local.connection, None
@@ -251,14 +269,14 @@ class Client:
         if isinstance(body, bytes):
             payload = body
             sent.setdefault("Content-Type", "application/octet-stream")
-        elif body is not None:
+        elif body is not None and not callable(body):
             payload = json.dumps(body, separators=(",", ":")).encode()
             sent.setdefault("Content-Type", "application/json")
         again = method in _MAY_BE_SENT_AGAIN or "Idempotency-Key" in sent
         while True:
             try:
                 connection, reused = self._connection(timeout_s)
-                connection.request(method, self._root + path, payload, sent)
+                connection.request(method, self._root + path, body() if callable(body) else payload, sent)
                 return connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 self.close()

@@ -61,6 +61,9 @@ class Keyring:
     def tickets(self, clock: Callable[[], float] = time.time) -> "TicketSigner":
         return TicketSigner(self.key("ticket"), clock)
 
+    def sealer(self, purpose: str) -> "Sealer":
+        return Sealer(self.key(purpose))
+
     def vault(self) -> "SecretVault":
         return SecretVault(self.key("secrets"), self.key("name of the key of secrets").hex()[:16])
 
@@ -126,6 +129,24 @@ class SecretVault:
 
     def _place(self, project: ProjectId, name: str) -> bytes:
         return f"{_VERSION}\0{self._key_id}\0{project}\0{name}".encode()
+
+
+class Sealer:
+    """Seals bytes with AES-GCM, each bound to a place of which it is told."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, value: bytes, place: str) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, value, place.encode())
+
+    def open(self, sealed: bytes, place: str) -> bytes | None:
+        """None where it was sealed under another key, or for another place."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place.encode())
+        except (InvalidTag, ValueError):
+            return None
 
 
 def hash_token(token: str) -> bytes:

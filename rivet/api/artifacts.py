@@ -11,19 +11,21 @@ from pydantic import BaseModel, Field
 
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
+from rivet.api.operation import refuses, takes_header
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.problems import problem
 from rivet.api.runs import InProject
 from rivet.domain.blob import Manifest
-from rivet.domain.errors import NotFound
+from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.ids import ProjectId
 from rivet.engine.kept_ports import BlobStore
 
 artifacts = APIBlueprint("artifacts", __name__, tag="Runs")
 
+_BINARY: Any = {"schema": {"type": "string", "format": "binary"}}
 _BYTES: Any = {
-    "200": {"description": "All of it", "content": {"application/octet-stream": {}}},
-    "206": {"description": "The range that was asked for", "content": {"application/octet-stream": {}}},
+    "200": {"description": "All of it", "content": {"application/octet-stream": _BINARY}},
+    "206": {"description": "The range that was asked for", "content": {"application/octet-stream": _BINARY}},
 }
 
 
@@ -89,13 +91,14 @@ class TestPage(BaseModel):
 
 @artifacts.get("/runs/<run>/artifacts")
 @needs_admin
+@refuses(Conflict)
 @artifacts.input(Page, location="query")
 @artifacts.output(ArtifactPage)
-@artifacts.doc(summary="List a run's artifacts by name", security="bearer")
+@artifacts.doc(operation_id="list_artifacts", summary="List a run's artifacts by name", security="bearer")
 def list_all(run: str, query_data: Page) -> dict[str, Any]:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     items, following = web.kept.artifacts(found, query_data.after() or "", query_data.limit)
     for item in items:
         item["url"] = f"{web.base_url}/api/v1/runs/{found}/artifacts/{quote(item['name'])}"
@@ -104,8 +107,16 @@ def list_all(run: str, query_data: Page) -> dict[str, Any]:
 
 @artifacts.get("/runs/<run>/artifacts/<name>")
 @needs_admin
+@refuses(Conflict, codes={416: "range_not_satisfiable"})
+@takes_header("Range", "One range of bytes, such as `bytes=0-99`.")
+@takes_header("If-Range", "The ETag: the range is sent if it is still that.")
 @artifacts.input(InProject, location="query")
-@artifacts.doc(summary="Download an artifact, or one range of it", security="bearer", responses=_BYTES)
+@artifacts.doc(
+    operation_id="download_artifact",
+    summary="Download an artifact, or one range of it",
+    security="bearer",
+    responses=_BYTES,
+)
 def download(run: str, name: str, query_data: InProject) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)
@@ -123,13 +134,18 @@ def download(run: str, name: str, query_data: InProject) -> Response:
 
 @artifacts.get("/runs/<run>/tests")
 @needs_admin
+@refuses(Conflict)
 @artifacts.input(Page, location="query")
 @artifacts.output(TestPage)
-@artifacts.doc(summary="List a run's tests, failures first, with counts and coverage", security="bearer")
+@artifacts.doc(
+    operation_id="list_tests",
+    summary="List a run's tests, failures first, with counts and coverage",
+    security="bearer",
+)
 def tests(run: str, query_data: Page) -> dict[str, Any]:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     after = query_data.after() or "0"
     if not after.isdecimal() or len(after) > 9:
         raise bad_cursor()

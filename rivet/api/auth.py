@@ -16,7 +16,6 @@ from rivet.keyring import Ticket, hash_token
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
 KNOWN_FOR_S = 2.0
 _MAX_TOKEN = 512
 _MOST_KNOWN = 1000

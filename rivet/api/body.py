@@ -1,14 +1,37 @@
-"""Requests whose body may be left out."""
+"""Bodies of requests: what they are checked against, and those that may be left out."""
 
 import functools
 import io
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
+from uuid import UUID
 
 from flask import request
+from pydantic import BaseModel, ConfigDict, Field
+
+from rivet.api.operation import note
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MOST_NUMBER = 2**31 - 1
+"""The highest of what is counted: epochs, attempts, versions."""
+
+Id = Annotated[UUID, Field(strict=False)]
+"""A UUID, which JSON has as text."""
+
+
+class Body(BaseModel):
+    """What people and their programs send: a field that is not known is refused, and nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunnerBody(BaseModel):
+    """What runners send. Unknown fields are passed over: a newer runner may say more."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
 
 
 def may_have_no_body(view: Callable[P, R]) -> Callable[P, R]:
@@ -23,4 +46,5 @@ def may_have_no_body(view: Callable[P, R]) -> Callable[P, R]:
             request.environ["wsgi.input"] = io.BytesIO(b"{}")
         return view(*args, **kwargs)
 
+    note(with_body).may_have_no_body = True
     return with_body

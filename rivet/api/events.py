@@ -7,7 +7,9 @@ reading the database, so that a stream is complete also while Redis is away.
 import json
 import select
 import socket
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -17,9 +19,10 @@ from flask import Response, request
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
 from rivet.api.event import event_of
+from rivet.api.operation import refuses, takes_header
 from rivet.api.problems import problem
 from rivet.api.runs import InProject
-from rivet.domain.errors import InvalidInput, Unavailable
+from rivet.domain.errors import Conflict, InvalidInput, Unavailable
 from rivet.domain.ids import RunId
 from rivet.domain.record import ControlEvent
 from rivet.engine.ports import Entry
@@ -31,25 +34,39 @@ PAGE = 32
 LOOK_AFTER_S = 2.0
 WAIT_S = 0.5
 PING_S = 15.0
+GONE_S = 0.5
+MOST_KEPT_BYTES = 8 * 1024 * 1024
+_EVENT: Any = {
+    "type": "object",
+    "description": "One event of the stream; `data` is JSON, and `id` a position in the run.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "enum": ["state", "log", "annotation", "end"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _ANSWERS: Any = {
-    "200": {"description": "The stream", "content": {"text/event-stream": {}}},
+    "200": {"description": "The stream", "content": {"text/event-stream": {"schema": _EVENT}}},
     "204": {"description": "Last-Event-ID is that of the end: nothing follows it"},
-    "503": {"description": "Too many streams"},
 }
 
 
 @events.get("/runs/<run>/events")
 @needs_admin
+@refuses(Conflict, codes={503: "too_many_streams"})
+@takes_header("Last-Event-ID", "The last id that was read: the stream goes on after it.")
 @events.input(InProject, location="query")
 @events.doc(
-    summary="Follow a run: Server-Sent Events `state`, `log`, `end`",
+    operation_id="follow_run",
+    summary="Follow a run: Server-Sent Events `state`, `log`, `annotation`, `end`",
     security="bearer",
     responses=_ANSWERS,
 )
 def follow(run: str, query_data: InProject) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)
-    web.runs.one(found, web.base_url)
+    web.runs.require(found)
     after = _position(request.headers.get("Last-Event-ID", ""))
     end = web.records.end_of(found)
     if end is not None and after >= end:
@@ -97,7 +114,12 @@ def _pieces(web: Web, run: RunId, after: int, reader: socket.socket | None) -> G
         spoken = looked = time.monotonic()
         yield b": watching\n\n"
         fresh = _stored(web, run, after)
-        while not web.closing.is_set() and not _is_gone(reader):
+        seen = spoken
+        while not web.closing.is_set():
+            if time.monotonic() - seen > GONE_S:
+                if _is_gone(reader):
+                    return
+                seen = time.monotonic()
             for entry in fresh:
                 after = entry.pos
                 piece = _piece(web, entry)
@@ -141,7 +163,39 @@ def _stored(web: Web, run: RunId, after: int) -> list[Entry]:
         return []
 
 
+class _Pieces:
+    """The newest events as they are sent, so that of many watchers one makes them. Safe among threads."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[tuple[RunId, int], bytes] = OrderedDict()
+        self._size = 0
+
+    def get(self, run: RunId, pos: int) -> bytes | None:
+        return self._kept.get((run, pos))
+
+    def put(self, run: RunId, pos: int, piece: bytes) -> None:
+        with self._guard:
+            if (run, pos) in self._kept:
+                return
+            self._kept[run, pos] = piece
+            self._size += len(piece)
+            while self._size > MOST_KEPT_BYTES:
+                self._size -= len(self._kept.popitem(last=False)[1])
+
+
+_newest = _Pieces()
+
+
 def _piece(web: Web, entry: Entry) -> bytes:
+    piece = _newest.get(entry.run_id, entry.pos)
+    if piece is None:
+        piece = _made(web, entry)
+        _newest.put(entry.run_id, entry.pos, piece)
+    return piece
+
+
+def _made(web: Web, entry: Entry) -> bytes:
     told = event_of(entry)
     if told is None:
         return b""

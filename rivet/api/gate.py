@@ -2,19 +2,17 @@
 
 import ipaddress
 import json
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+import math
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from rivet.api.desk import the_web
+from rivet.api.operation import said_of
 from rivet.api.problems import problem
 
-View = TypeVar("View", bound=Callable[..., Any])
-
-_TAKES_BYTES = "takes_bytes"
 MAX_BODY_BYTES = 4 * 1024 * 1024
 SOCKET_TIMEOUT_S = 60.0
 """A client that neither sends nor reads for so long loses its connection, and we get our thread back."""
@@ -75,17 +73,13 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def takes_bytes(view: View) -> View:
-    """The body is not JSON, and nothing has read it when the view begins: it sets its own bound."""
-    setattr(view, _TAKES_BYTES, True)
-    return view
-
-
 def _check_body() -> None:
     """JSON alone is taken, and only texts that can be stored. Raises what Flask makes a 4xx of."""
-    if hasattr(current_app.view_functions.get(request.endpoint or ""), _TAKES_BYTES):
+    if request.routing_exception is not None:
+        return  # there is no such route: that is what is told
+    if said_of(current_app.view_functions.get(request.endpoint or "")).body is not None:
         return
-    if request.method not in ("POST", "PUT", "PATCH") or not _has_body():
+    if request.method not in ("POST", "PUT", "PATCH") or not has_body():
         return
     if request.mimetype != "application/json":
         given = request.mimetype or "nothing"
@@ -95,12 +89,14 @@ def _check_body() -> None:
         raise RequestEntityTooLarge  # what has no length is read up to the bound, and no further
     try:
         text = raw.decode()
-        parsed = json.loads(text)
+        parsed = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise BadRequest(f"the body is not UTF-8: byte {error.start} ({error.reason})") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise BadRequest(f"the body is not JSON: {where}: {error.msg}") from None
+    except _NoNumber as error:
+        raise BadRequest(f"the body holds {error}: no number of JSON, or too large for one") from None
     except (RecursionError, ValueError):
         raise BadRequest("the body cannot be read: nested too deep, or a number too long") from None
     if not isinstance(parsed, dict):
@@ -109,7 +105,20 @@ def _check_body() -> None:
         _refuse_unstorable(parsed, "body")
 
 
-def _has_body() -> bool:
+class _NoNumber(Exception):
+    """What stands in the place of a number; the message is its beginning."""
+
+
+def _no_number(text: str) -> NoReturn:
+    raise _NoNumber(text[:40])
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def has_body() -> bool:
     return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 

@@ -3,28 +3,33 @@
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import jsonify
 
 from rivet.api.desk import the_web
+from rivet.api.operation import refuses
 from rivet.api.problems import problem
+from rivet.api.told import Alive, Ready
+from rivet.domain.errors import Unavailable
 
 health = APIBlueprint("health", __name__, tag="Health")
 
 
 @health.get("/healthz")
-@health.doc(summary="Does the process answer?")
+@health.output(Alive)
+@health.doc(operation_id="is_alive", summary="Does the process answer?")
 def alive() -> Any:
-    return jsonify(status="ok")
+    return {"status": "ok"}
 
 
 @health.get("/readyz")
+@refuses(Unavailable)
+@health.output(Ready)
 @health.doc(
+    operation_id="is_ready",
     summary="Are PostgreSQL, Redis and a control part there?",
-    responses={503: "What is missing, and why"},
 )
 def ready() -> Any:
     failing = the_web().failing()
     if failing:
         told = "; ".join(f"{name}: {why}" for name, why in failing.items())
         return problem(503, "unavailable", told, extra={"failing": failing})
-    return jsonify(status="ready")
+    return {"status": "ready"}

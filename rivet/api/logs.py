@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
+from rivet.api.operation import refuses
 from rivet.api.runs import InProject
-from rivet.domain.errors import NotFound
+from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.log import decode_line
 from rivet.store.read_records import Block, Wanted
 
@@ -19,7 +20,14 @@ logs = APIBlueprint("logs", __name__, tag="Runs")
 
 _WRITE_AT = 64 * 1024
 _ANSWERS: Any = {
-    "200": {"description": "The log", "content": {"text/plain": {}, "application/x-ndjson": {}}}
+    "200": {
+        "description": "The log",
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
 }
 
 
@@ -44,8 +52,10 @@ class Part(InProject):
 
 @logs.get("/runs/<run>/logs")
 @needs_admin
+@refuses(Conflict)
 @logs.input(Part, location="query")
 @logs.doc(
+    operation_id="read_log",
     summary="Read a run's log as it is now",
     security="bearer",
     responses=_ANSWERS,

@@ -4,13 +4,17 @@ from typing import Any
 
 from apiflask import APIBlueprint
 from flask import url_for
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from rivet.api.auth import needs_admin
+from rivet.api.body import Body
 from rivet.api.desk import the_web
+from rivet.api.idempotency import once
+from rivet.api.operation import refuses
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.shown import CheckedShown, PipelinePage, PipelineWithSource, SavedShown, VersionPage
-from rivet.domain.errors import NotFound
+from rivet.domain.errors import Conflict, InvalidPipeline, NotFound
+from rivet.engine.delete_pipeline import delete_pipeline
 from rivet.engine.save_pipeline import save_pipeline
 
 MAX_SOURCE_BYTES = 1024 * 1024
@@ -29,10 +33,8 @@ def bounded_source(source: str) -> str:
     return source
 
 
-class Source(BaseModel):
+class Source(Body):
     """A pipeline's Lua text."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str = Field(description="The Lua text, at most 1 MiB.")
 
@@ -50,7 +52,7 @@ class ToCheck(Source):
 @needs_admin
 @pipelines.input(ToCheck)
 @pipelines.output(CheckedShown)
-@pipelines.doc(summary="Check a source; nothing is stored", security="bearer")
+@pipelines.doc(operation_id="check_source", summary="Check a source; nothing is stored", security="bearer")
 def check(json_data: ToCheck) -> dict[str, Any]:
     checked = the_web().evaluator.check(json_data.source, json_data.filename)
     definition = checked.definition
@@ -64,9 +66,12 @@ def check(json_data: ToCheck) -> dict[str, Any]:
 
 @pipelines.post("/projects/<project>/pipelines")
 @needs_admin
+@once
+@refuses(Conflict, InvalidPipeline)
 @pipelines.input(Source)
 @pipelines.output(SavedShown, status_code=201)
 @pipelines.doc(
+    operation_id="save_pipeline",
     summary="Save a pipeline, or a new version of it",
     security="bearer",
     responses={200: "It was there already, and has a new version"},
@@ -81,7 +86,7 @@ def save(project: str, json_data: Source) -> Any:
 @needs_admin
 @pipelines.input(Paged, location="query")
 @pipelines.output(PipelinePage)
-@pipelines.doc(summary="List pipelines by slug", security="bearer")
+@pipelines.doc(operation_id="list_pipelines", summary="List pipelines by slug", security="bearer")
 def list_all(project: str, query_data: Paged) -> dict[str, Any]:
     _require_project(project)
     return page(*the_web().stored.pipelines(project, after=query_data.after(), limit=query_data.limit))
@@ -90,29 +95,52 @@ def list_all(project: str, query_data: Paged) -> dict[str, Any]:
 @pipelines.get("/projects/<project>/pipelines/<slug>")
 @needs_admin
 @pipelines.output(PipelineWithSource)
-@pipelines.doc(summary="Read a pipeline with its newest source", security="bearer")
+@pipelines.doc(
+    operation_id="read_pipeline",
+    summary="Read a pipeline with its newest source",
+    security="bearer",
+)
 def read(project: str, slug: str) -> dict[str, Any]:
     return _read(project, slug)
 
 
 @pipelines.put("/projects/<project>/pipelines/<slug>")
 @needs_admin
+@refuses(Conflict, InvalidPipeline)
 @pipelines.input(Source)
 @pipelines.output(SavedShown)
-@pipelines.doc(summary="Publish a new version", security="bearer")
+@pipelines.doc(operation_id="publish_version", summary="Publish a new version", security="bearer")
 def publish(project: str, slug: str, json_data: Source) -> dict[str, Any]:
     return _saved(project, json_data.source, slug)[0]
+
+
+@pipelines.delete("/projects/<project>/pipelines/<slug>")
+@needs_admin
+@refuses(Conflict)
+@pipelines.output({}, status_code=204)
+@pipelines.doc(
+    operation_id="delete_pipeline",
+    summary="Delete a pipeline with its versions and runs, if none of them goes on",
+    security="bearer",
+)
+def delete(project: str, slug: str) -> tuple[str, int]:
+    delete_pipeline(project, slug, store=the_web().store)
+    return "", 204
 
 
 @pipelines.get("/projects/<project>/pipelines/<slug>/versions")
 @needs_admin
 @pipelines.input(Paged, location="query")
 @pipelines.output(VersionPage)
-@pipelines.doc(summary="List published versions, newest first", security="bearer")
+@pipelines.doc(
+    operation_id="list_versions",
+    summary="List published versions, newest first",
+    security="bearer",
+)
 def versions(project: str, slug: str, query_data: Paged) -> dict[str, Any]:
     _read(project, slug)
     after = query_data.after()
-    if after is not None and not (after.isdecimal() and 0 < int(after) < 2**31):
+    if after is not None and not (after.isascii() and after.isdecimal() and 0 < int(after[:11]) < 2**31):
         raise bad_cursor()
     before = None if after is None else int(after)
     return page(*the_web().stored.versions(project, slug, before=before, limit=query_data.limit))

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from rivet.api.auth import needs_admin
+from rivet.api.body import Body
 from rivet.api.desk import the_token, the_web
+from rivet.api.operation import refuses
 from rivet.api.pipelines import bounded_source
+from rivet.domain.errors import Conflict, InvalidPipeline, NotFound
 from rivet.domain.pipeline import Input
 from rivet.engine.rehearse_run import RunPlan, rehearse_run
 from rivet.engine.start_run import StartRequest
@@ -16,10 +19,8 @@ from rivet.engine.start_run import StartRequest
 plans = APIBlueprint("plans", __name__, tag="Pipelines")
 
 
-class ToPlan(BaseModel):
+class ToPlan(Body):
     """What to plan: a `source`, or a stored `pipeline` of the project."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str | None = Field(default=None, description="The Lua text, at most 1 MiB.")
     project: str = Field(default="default", min_length=1, max_length=200)
@@ -102,9 +103,14 @@ class PlanShown(BaseModel):
 
 @plans.post("/pipelines/plan")
 @needs_admin
+@refuses(Conflict, InvalidPipeline, NotFound)
 @plans.input(ToPlan)
 @plans.output(PlanShown)
-@plans.doc(summary="Plan a run: jobs, stages and the calls of scripts; nothing runs", security="bearer")
+@plans.doc(
+    operation_id="plan_run",
+    summary="Plan a run: jobs, stages and the calls of scripts; nothing runs",
+    security="bearer",
+)
 def plan(json_data: ToPlan) -> dict[str, Any]:
     web = the_web()
     asked = StartRequest(

@@ -1,7 +1,6 @@
 """Everything that goes wrong, told in one shape: RFC 9457 `application/problem+json` with a stable `code`."""
 
 import inspect
-import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -13,12 +12,15 @@ from apiflask.exceptions import HTTPError
 from flask import Response, request
 from werkzeug.exceptions import HTTPException
 
+from rivet.api.problem_text import MEDIA_TYPE, problem_text
 from rivet.domain.errors import (
     Conflict,
     Fenced,
     Forbidden,
+    InProgress,
     InvalidInput,
     InvalidPipeline,
+    KeyReused,
     NotFound,
     RivetError,
     Unauthenticated,
@@ -28,7 +30,6 @@ from rivet.domain.errors import (
 
 _log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "2"
 
 STATUSES: Mapping[type[RivetError], int] = {
@@ -36,6 +37,8 @@ STATUSES: Mapping[type[RivetError], int] = {
     InvalidPipeline: 422,
     NotFound: 404,
     Conflict: 409,
+    InProgress: 409,
+    KeyReused: 422,
     Fenced: 409,
     WrongProtocol: 426,
     Unauthenticated: 401,
@@ -65,16 +68,8 @@ def problem(
     status: int, code: str, detail: str, *, title: str = "", extra: Mapping[str, Any] | None = None
 ) -> Response:
     """An answer that is a problem. `extra` are further members, such as `findings`."""
-    told = {
-        "type": f"urn:rivet:problem:{code}",
-        "title": title or HTTPStatus(status).phrase,
-        "status": status,
-        "code": code,
-        "detail": detail,
-        **(extra or {}),
-    }
-    response = Response(json.dumps(told, default=str), status, mimetype=MEDIA_TYPE)
-    if status == 503:
+    response = Response(problem_text(status, code, detail, title, extra), status, mimetype=MEDIA_TYPE)
+    if status == 503 or code == InProgress.code:
         response.headers["Retry-After"] = RETRY_AFTER_S
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
@@ -122,10 +117,9 @@ def _of_http(error: HTTPException) -> Response:
         allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
         detail = f"{request.method} is not taken at {request.path}; what is: {allowed}"
     if status == 413:
-        detail = (
-            f"the request's body is over {request.max_content_length or 0} bytes; "
-            "a pipeline's source has at most 1 MiB (1048576 bytes)"
-        )
+        detail = f"the request's body is over {request.max_content_length or 0} bytes, which is the most here"
+        if request.is_json:
+            detail += "; a pipeline's source has at most 1 MiB (1048576 bytes)"
         _drain()
     answer = problem(status, _CODES.get(status, f"http_{status}"), detail)
     for name, value in error.get_headers(request.environ):

@@ -4,12 +4,14 @@ from typing import Any
 from uuid import UUID
 
 from apiflask import APIBlueprint
-from flask import jsonify
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rivet.api.auth import needs_runner, ticket_for
+from rivet.api.body import MOST_NUMBER, Id, RunnerBody
 from rivet.api.desk import the_token, the_web
-from rivet.domain.errors import Fenced
+from rivet.api.operation import refuses
+from rivet.api.told import BeatTold, LeaseTold, OrderTold, SessionTold
+from rivet.domain.errors import Conflict, Fenced, WrongProtocol
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
 from rivet.engine.beat_runner import beat_runner
 from rivet.engine.claim_job import claim_job
@@ -18,50 +20,44 @@ from rivet.engine.renew_lease import LeaseAnswer, renew_lease
 
 runner_protocol = APIBlueprint("runner_protocol", __name__, tag="Runner protocol", url_prefix="/runner")
 
-_MOST = 2**31 - 1
 
-
-class Asked(BaseModel):
-    """Unknown fields are passed over: a newer runner may say more."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class Registering(Asked):
+class Registering(RunnerBody):
     name: str = Field(max_length=200)
     queues: list[str] = Field(min_length=1, max_length=100)
     slots: int = Field(ge=1, le=256)
     isolation: str = Field(max_length=100)
     version: str = Field(max_length=100)
-    protocol: int = Field(ge=0, le=_MOST)
-    previous_session: UUID | None = None
+    protocol: int = Field(ge=0, le=MOST_NUMBER)
+    previous_session: Id | None = None
 
 
-class Beating(Asked):
-    session: UUID
-    free_slots: int = Field(ge=0, le=_MOST)
-    own_queue: int = Field(ge=0, le=_MOST)
+class Beating(RunnerBody):
+    session: Id
+    free_slots: int = Field(ge=0, le=MOST_NUMBER)
+    own_queue: int = Field(ge=0, le=MOST_NUMBER)
     holds: list[str] = Field(max_length=10_000)
-    keeps: list[UUID] = Field(default_factory=list, max_length=10_000)
+    keeps: list[Id] = Field(default_factory=list, max_length=10_000)
     leaving: bool = False
 
 
-class Claiming(Asked):
-    session: UUID
-    epoch: int = Field(ge=1, le=_MOST)
-    protocol: int = Field(default=0, ge=0, le=_MOST)
+class Claiming(RunnerBody):
+    session: Id
+    epoch: int = Field(ge=1, le=MOST_NUMBER)
+    protocol: int = Field(default=0, ge=0, le=MOST_NUMBER)
 
 
-class Renewing(Asked):
-    epoch: int = Field(ge=1, le=_MOST)
+class Renewing(RunnerBody):
+    epoch: int = Field(ge=1, le=MOST_NUMBER)
     stage: str | None = Field(default=None, max_length=200)
-    attempt: int | None = Field(default=None, ge=1, le=_MOST)
+    attempt: int | None = Field(default=None, ge=1, le=MOST_NUMBER)
 
 
 @runner_protocol.post("/register")
 @needs_runner
+@refuses(Conflict, WrongProtocol)
 @runner_protocol.input(Registering)
-@runner_protocol.doc(summary="Register with a session", security="bearer")
+@runner_protocol.output(SessionTold)
+@runner_protocol.doc(operation_id="register_runner", summary="Register with a session", security="runner")
 def register(json_data: Registering) -> Any:
     web = the_web()
     asked = Registration(
@@ -76,13 +72,19 @@ def register(json_data: Registering) -> Any:
     session = register_runner(
         asked, the_token(), store=web.store, ids=web.ids, lease_s=web.settings.lease_seconds
     )
-    return jsonify(session=str(session))
+    return {"session": str(session)}
 
 
 @runner_protocol.post("/heartbeat")
 @needs_runner
+@refuses(Fenced)
 @runner_protocol.input(Beating)
-@runner_protocol.doc(summary="Say that the runner lives and what it holds", security="bearer")
+@runner_protocol.output(BeatTold)
+@runner_protocol.doc(
+    operation_id="beat_runner",
+    summary="Say that the runner lives and what it holds",
+    security="runner",
+)
 def heartbeat(json_data: Beating) -> Any:
     web = the_web()
     beat = beat_runner(
@@ -97,17 +99,15 @@ def heartbeat(json_data: Beating) -> Any:
         keeps=[JobId(job) for job in json_data.keeps],
     )
     again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
-    return jsonify(drain=beat.drain, publish_again=again, let_go=[str(job) for job in beat.let_go])
+    return {"drain": beat.drain, "publish_again": again, "let_go": [str(job) for job in beat.let_go]}
 
 
 @runner_protocol.post("/jobs/<job>/claim")
 @needs_runner
+@refuses(Fenced, WrongProtocol)
 @runner_protocol.input(Claiming)
-@runner_protocol.doc(
-    summary="Claim a job: its order and ticket",
-    security="bearer",
-    responses={409: "Drop the message: it is another's", 426: "The protocols do not overlap"},
-)
+@runner_protocol.output(OrderTold)
+@runner_protocol.doc(operation_id="claim_job", summary="Claim a job: its order and ticket", security="runner")
 def claim(job: str, json_data: Claiming) -> Any:
     web = the_web()
     order = claim_job(
@@ -119,12 +119,18 @@ def claim(job: str, json_data: Claiming) -> Any:
         store=web.store,
         tickets=web.tickets,
     )
-    return jsonify(order.as_dict())
+    return order.as_dict()
 
 
 @runner_protocol.post("/jobs/<job>/lease")
+@refuses(Fenced)
 @runner_protocol.input(Renewing)
-@runner_protocol.doc(summary="Renew a job's lease, with its ticket", security="bearer")
+@runner_protocol.output(LeaseTold)
+@runner_protocol.doc(
+    operation_id="renew_lease",
+    summary="Renew a job's lease, with its ticket",
+    security="ticket",
+)
 def lease(job: str, json_data: Renewing) -> Any:
     ticket = ticket_for(job_of(job))
     answer = LeaseAnswer("fenced", 0)
@@ -133,7 +139,7 @@ def lease(job: str, json_data: Renewing) -> Any:
         if json_data.stage is not None and json_data.attempt is not None:
             begun = (StageKey(json_data.stage), json_data.attempt)
         answer = renew_lease(ticket.job, ticket.epoch, ticket.session, begun, store=the_web().store)
-    return jsonify(state=answer.state, scope=answer.scope, ingested_seq=answer.ingested_seq)
+    return {"state": answer.state, "scope": answer.scope, "ingested_seq": answer.ingested_seq}
 
 
 def job_of(text: str) -> JobId:

@@ -3,12 +3,16 @@
 from typing import Any
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from rivet.api.auth import needs_admin
+from rivet.api.body import Body
 from rivet.api.desk import the_web
+from rivet.api.idempotency import once
+from rivet.api.operation import refuses
 from rivet.api.paging import Paged, page
-from rivet.api.shown import RunnerPage, TokenMade
+from rivet.api.shown import DrainAsked, RunnerPage, TokenMade
+from rivet.domain.errors import Conflict
 from rivet.domain.runner import QUEUE_NAME
 from rivet.engine.drain_runner import drain_runner
 from rivet.keyring import hash_token, new_token
@@ -16,10 +20,8 @@ from rivet.keyring import hash_token, new_token
 runners = APIBlueprint("runners", __name__, tag="Runners")
 
 
-class ToMake(BaseModel):
+class ToMake(Body):
     """What a new runner token may do."""
-
-    model_config = ConfigDict(extra="forbid")
 
     queues: list[str] = Field(min_length=1, max_length=100, description="The queues that may be served.")
     name: str = Field(default="runner", min_length=1, max_length=100, description="For people.")
@@ -39,7 +41,7 @@ class ToMake(BaseModel):
 @needs_admin
 @runners.input(Paged, location="query")
 @runners.output(RunnerPage)
-@runners.doc(summary="List runners", security="bearer")
+@runners.doc(operation_id="list_runners", summary="List runners", security="bearer")
 def list_all(query_data: Paged) -> dict[str, Any]:
     web = the_web()
     found = web.stored.runners(
@@ -50,17 +52,29 @@ def list_all(query_data: Paged) -> dict[str, Any]:
 
 @runners.post("/runners/<name>/drain")
 @needs_admin
-@runners.doc(summary="Let a runner finish what it holds and end", security="bearer")
+@once
+@refuses(Conflict)
+@runners.output(DrainAsked, status_code=202)
+@runners.doc(
+    operation_id="drain_runner",
+    summary="Let a runner finish what it holds and end",
+    security="bearer",
+)
 def drain(name: str) -> Any:
     drain_runner(name, store=the_web().store)
-    return "", 202
+    return {"name": name, "status": "draining"}, 202
 
 
 @runners.post("/runners/tokens")
 @needs_admin
+@once
 @runners.input(ToMake)
 @runners.output(TokenMade, status_code=201)
-@runners.doc(summary="Make a runner token; it is told once", security="bearer")
+@runners.doc(
+    operation_id="make_runner_token",
+    summary="Make a runner token; it is told once",
+    security="bearer",
+)
 def make_token(json_data: ToMake) -> Any:
     token = new_token("runner")
     with the_web().store.begin() as tx:

@@ -8,11 +8,14 @@ from flask import url_for
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rivet.api.auth import needs_admin
-from rivet.api.body import may_have_no_body
+from rivet.api.body import Body, may_have_no_body
 from rivet.api.desk import the_token, the_web
-from rivet.api.paging import Paged, bad_cursor, page
+from rivet.api.idempotency import made_id, once
+from rivet.api.operation import refuses
+from rivet.api.paging import Moment, Paged, bad_cursor, page
 from rivet.api.pipelines import bounded_source
 from rivet.api.shown import RunPage, RunShown
+from rivet.domain.errors import Conflict, InvalidPipeline
 from rivet.domain.ids import RunId
 from rivet.engine.cancel_run import cancel_run
 from rivet.engine.cancel_stage import cancel_stage
@@ -25,14 +28,15 @@ Status = Literal[
 ]
 
 
-class ToStart(BaseModel):
+class ToStart(Body):
     """What to run, and with what."""
-
-    model_config = ConfigDict(extra="forbid")
 
     inputs: dict[str, Any] = Field(default_factory=dict, max_length=500, description="By name.")
     version: int | None = Field(default=None, ge=1, description="A published version; the newest if absent.")
     source: str | None = Field(default=None, description="Run this text as an unpublished version.")
+    folder: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="The SHA-256 of an uploaded folder to start from."
+    )
     save: bool = Field(default=False, description="Publish `source` as well.")
 
     @field_validator("source")
@@ -41,18 +45,21 @@ class ToStart(BaseModel):
         return None if source is None else bounded_source(source)
 
 
-class ToCancel(BaseModel):
+class ToCancel(Body):
     """What to cancel: the whole run, or the one stage of that key."""
-
-    model_config = ConfigDict(extra="forbid")
 
     stage: str | None = Field(default=None, min_length=1, max_length=200, description="A stage's key.")
 
 
 class Which(Paged):
-    project: str | None = Field(default=None, max_length=200)
-    pipeline: str | None = Field(default=None, max_length=200)
-    status: Status | None = None
+    """Which runs are listed: those to which all of it applies."""
+
+    project: str | None = Field(default=None, max_length=200, description="A project's name.")
+    pipeline: str | None = Field(default=None, max_length=200, description="A pipeline's slug.")
+    status: Status | None = Field(default=None, description="How they stand.")
+    trigger: str | None = Field(default=None, max_length=100, description="What started them: `manual`, ….")
+    since: Moment | None = Field(default=None, description="Started at this time or later (RFC 3339).")
+    until: Moment | None = Field(default=None, description="Started before this time (RFC 3339).")
 
 
 class InProject(BaseModel):
@@ -65,11 +72,13 @@ class InProject(BaseModel):
 
 @runs.post("/projects/<project>/pipelines/<slug>/runs")
 @needs_admin
+@once
+@refuses(Conflict, InvalidPipeline)
 @runs.input(ToStart)
 @runs.output(RunShown, status_code=202)
-@runs.doc(summary="Start a run", security="bearer")
+@runs.doc(operation_id="start_run", summary="Start a run", security="bearer")
 def start(project: str, slug: str, json_data: ToStart) -> Any:
-    web = the_web()
+    web, again = the_web(), made_id()
     asked = StartRequest(
         project=project,
         slug=slug,
@@ -79,6 +88,8 @@ def start(project: str, slug: str, json_data: ToStart) -> Any:
         save=json_data.save,
         actor=the_token().name,
         trigger="manual",
+        id=None if again is None else RunId(again),
+        folder=json_data.folder,
     )
     run = start_run(asked, store=web.store, evaluator=web.evaluator, ids=web.ids)
     return web.runs.one(run, web.base_url), 202, {"Location": url_for("runs.read", run=str(run))}
@@ -88,7 +99,7 @@ def start(project: str, slug: str, json_data: ToStart) -> Any:
 @needs_admin
 @runs.input(Which, location="query")
 @runs.output(RunPage)
-@runs.doc(summary="List runs, newest first", security="bearer")
+@runs.doc(operation_id="list_runs", summary="List runs, newest first", security="bearer")
 def list_all(query_data: Which) -> dict[str, Any]:
     web = the_web()
     after = query_data.after()
@@ -101,6 +112,9 @@ def list_all(query_data: Which) -> dict[str, Any]:
             project=query_data.project,
             pipeline=query_data.pipeline,
             status=query_data.status,
+            trigger=query_data.trigger,
+            since=query_data.since,
+            until=query_data.until,
             before=before,
             limit=query_data.limit,
             base_url=web.base_url,
@@ -110,9 +124,14 @@ def list_all(query_data: Which) -> dict[str, Any]:
 
 @runs.get("/runs/<run>")
 @needs_admin
+@refuses(Conflict)
 @runs.input(InProject, location="query")
 @runs.output(RunShown)
-@runs.doc(summary="Read a run, named by its id, a prefix of it, or pipeline#12", security="bearer")
+@runs.doc(
+    operation_id="read_run",
+    summary="Read a run, named by its id, a prefix of it, or pipeline#12",
+    security="bearer",
+)
 def read(run: str, query_data: InProject) -> dict[str, Any]:
     web = the_web()
     return web.runs.one(web.runs.find(run, query_data.project), web.base_url)
@@ -120,11 +139,17 @@ def read(run: str, query_data: InProject) -> dict[str, Any]:
 
 @runs.post("/runs/<run>/cancel")
 @needs_admin
+@once
+@refuses(Conflict)
 @runs.input(InProject, location="query")
 @may_have_no_body
 @runs.input(ToCancel)
 @runs.output(RunShown, status_code=202)
-@runs.doc(summary="Cancel a run, or one stage of it; asking again changes nothing", security="bearer")
+@runs.doc(
+    operation_id="cancel_run",
+    summary="Cancel a run, or one stage of it; asking again changes nothing",
+    security="bearer",
+)
 def cancel(run: str, query_data: InProject, json_data: ToCancel) -> Any:
     web = the_web()
     found: RunId = web.runs.find(run, query_data.project)

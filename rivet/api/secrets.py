@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rivet.api.auth import needs_admin
+from rivet.api.body import Body
 from rivet.api.desk import the_token, the_web
 from rivet.api.paging import Paged, page
 from rivet.domain.pipeline import slug_of
@@ -22,10 +23,10 @@ MOST_NAMED = 100
 secrets = APIBlueprint("secrets", __name__, tag="Secrets")
 
 
-class Setting(BaseModel):
+class Setting(Body):
     """A secret's value, as text or (`base64`) as any bytes, and who may use it."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     value: str | None = Field(default=None, description="1 byte to 64 KiB, as text.")
     base64: str | None = Field(default=None, description="The same, as any bytes, in base64.")
@@ -104,6 +105,7 @@ class SecretPage(BaseModel):
 @secrets.input(Setting)
 @secrets.output(SecretSet)
 @secrets.doc(
+    operation_id="set_secret",
     summary="Set a secret",
     security="bearer",
     responses={201: "It was not there before"},
@@ -127,7 +129,11 @@ def put(project: str, name: str, json_data: Setting) -> Any:
 @needs_admin
 @secrets.input(Paged, location="query")
 @secrets.output(SecretPage)
-@secrets.doc(summary="List secrets by name, without their values", security="bearer")
+@secrets.doc(
+    operation_id="list_secrets",
+    summary="List secrets by name, without their values",
+    security="bearer",
+)
 def list_all(project: str, query_data: Paged) -> dict[str, Any]:
     found, following = list_secrets(
         project, after=query_data.after(), limit=query_data.limit, store=the_web().store
@@ -138,7 +144,7 @@ def list_all(project: str, query_data: Paged) -> dict[str, Any]:
 @secrets.delete("/projects/<project>/secrets/<name>")
 @needs_admin
 @secrets.output({}, status_code=204)
-@secrets.doc(summary="Delete a secret", security="bearer")
+@secrets.doc(operation_id="delete_secret", summary="Delete a secret", security="bearer")
 def delete(project: str, name: str) -> tuple[str, int]:
     delete_secret(project, name, store=the_web().store)
     return "", 204

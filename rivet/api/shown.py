@@ -153,6 +153,11 @@ class RunnerPage(BaseModel):
     next_cursor: str | None
 
 
+class DrainAsked(BaseModel):
+    name: str
+    status: str
+
+
 class TokenMade(BaseModel):
     """The only time that the token is told."""
 

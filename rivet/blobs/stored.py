@@ -7,7 +7,7 @@ knowing a digest is of no use in another one.
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
-from rivet.blobs.piece import unpacked
+from rivet.blobs.piece import packed, unpacked
 from rivet.domain.errors import InvalidInput, NotFound, Unavailable
 from rivet.domain.ids import ProjectId
 
@@ -68,6 +68,12 @@ class StoredBlobs:
             obstore.put(self._store, _place(project, digest), packed)
         return len(content)
 
+    def add(self, project: ProjectId, digest: str, content: bytes) -> int:
+        piece = packed(content)
+        with _told_as_unavailable():
+            obstore.put(self._store, _place(project, digest), piece)
+        return len(piece)
+
     def packed(self, project: ProjectId, digest: str) -> bytes:
         with _told_as_unavailable():
             try:
@@ -83,6 +89,21 @@ class StoredBlobs:
         if hashlib.sha256(content).hexdigest() != digest:
             raise NotFound(f"the piece {digest} is damaged where it is stored")
         return content
+
+    def has(self, project: ProjectId, digest: str) -> bool:
+        with _told_as_unavailable():
+            try:
+                obstore.head(self._store, _place(project, digest))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def drop(self, project: ProjectId, digests: Sequence[str]) -> None:
+        """One by one: deleting several at once ends at the first that is not there."""
+        with _told_as_unavailable():
+            for digest in digests:
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self._store, _place(project, digest))
 
 
 def _place(project: ProjectId, digest: str) -> str:

@@ -39,9 +39,10 @@ def serve(host: str | None, port: int | None, workers: int, threads: int) -> Non
     """
     settings = _settings("database_url", "broker_url", "secret_key")
     argv = [
-        *(sys.executable, "-P", "-m", "gunicorn", "rivet.app:create_app()"),
+        *(sys.executable, "-P", "-m", "gunicorn", f"rivet.app:create_app(threads={threads})"),
         *("--bind", f"{host or settings.host}:{port or settings.port}"),
-        *("--worker-class", "gthread", "--workers", str(workers), "--threads", str(threads)),
+        *("--worker-class", "rivet.api.worker.ProblemWorker"),
+        *("--workers", str(workers), "--threads", str(threads)),
         *("--graceful-timeout", "5", "--keep-alive", "75", "--timeout", "60"),
         *("--log-level", settings.log_level, *_no_control_socket()),
     ]

@@ -25,6 +25,13 @@ _START_TIMEOUT_S = 330.0
 @click.command()
 @click.argument("pipeline", metavar="FILE|NAME", shell_complete=pipeline_or_file)
 @click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; repeatable.")
+@click.option(
+    "--folder",
+    is_flag=False,
+    flag_value=".",
+    metavar="[DIR]",
+    help="Let the run start from this folder as it is now, without what git ignores. DIR: the present one.",
+)
 @click.option("--no-follow", is_flag=True, help="Return as soon as the run is accepted.")
 @click.option("--save", is_flag=True, help="Publish the file as the pipeline's newest version first.")
 @project_option
@@ -33,6 +40,7 @@ _START_TIMEOUT_S = 330.0
 def run(
     pipeline: str,
     inputs: tuple[str, ...],
+    folder: str | None,
     no_follow: bool,
     save: bool,
     project: str,
@@ -60,6 +68,10 @@ def run(
     if source is not None:
         slug = slug_of(client, source, pipeline)
         body |= {"source": source} | ({"save": True} if save else {})
+    if folder is not None:
+        from rivet.cli.folder import upload_folder
+
+        body["folder"] = upload_folder(client, project, folder)
     started = _submitted(client, project, slug, body, pipeline, may_ask=not as_json)
     name = f"{started['pipeline']}#{started['number']}"
     if no_follow:

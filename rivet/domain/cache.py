@@ -7,6 +7,7 @@ from datetime import datetime
 from rivet.domain.artifact import Contents
 from rivet.domain.errors import InvalidInput
 from rivet.domain.ids import PipelineId, ProjectId
+from rivet.domain.wording import shown
 
 MOST_KEY_BYTES = 512
 MOST_FALLBACKS = 10
@@ -47,7 +48,15 @@ def looks(shelf: Shelf, key: str, fallback: Sequence[str]) -> Iterator[Look]:
 
 
 def checked_key(given: object, field: str = "key") -> str:
-    """A key, or the beginning of one. Raises InvalidInput."""
-    if isinstance(given, str) and given.isprintable() and 0 < len(given.encode()) <= MOST_KEY_BYTES:
-        return given
-    raise InvalidInput(f"{field}: expected 1 to {MOST_KEY_BYTES} bytes of printable text")
+    """A key, or the beginning of one. Raises InvalidInput.
+
+    Keys are no paths, though they may have slashes: one that would lead somewhere as a path is refused.
+    """
+    if not (isinstance(given, str) and given.isprintable() and 0 < len(given.encode()) <= MOST_KEY_BYTES):
+        raise InvalidInput(f"{field}: expected 1 to {MOST_KEY_BYTES} bytes of printable text")
+    if given.startswith("/") or {".", ".."} & set(given.split("/")):
+        raise InvalidInput(
+            f'{field}: expected a text that does not begin with "/" and has no "." or ".." between slashes, '
+            f"given {shown(given)}"
+        )
+    return given

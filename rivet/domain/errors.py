@@ -39,6 +39,18 @@ class Conflict(RivetError):
     code = "conflict"
 
 
+class InProgress(RivetError):
+    """The first request with this Idempotency-Key is not answered yet; ask again in a moment."""
+
+    code = "in_progress"
+
+
+class KeyReused(RivetError):
+    """The Idempotency-Key came with another request before; each request needs a key of its own."""
+
+    code = "key_reused"
+
+
 class Fenced(RivetError):
     """Another has taken over: the job's epoch or holder has changed, or the runner's session is not known."""
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from rivet.domain.artifact import Contents
+from rivet.domain.blob import Manifest
 from rivet.domain.ids import Epoch, JobId, Path, RunId, StageKey
 from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import OnLost
@@ -70,24 +71,25 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The workspace that a job starts from: that which `job` left, on this runner or `stored`.
+    """The workspace that a job starts from: that which `job` left in that epoch, on this runner or `stored`.
 
     `is_shared`: others start from it as well, so that it must stay as it is.
     """
 
     job: JobId
+    epoch: Epoch
     is_shared: bool
     stored: Contents | None = None
 
     def as_dict(self) -> dict[str, Any]:
         stored = None if self.stored is None else self.stored.as_dict()
-        return {"job": str(self.job), "is_shared": self.is_shared, "stored": stored}
+        return {"job": str(self.job), "epoch": self.epoch, "is_shared": self.is_shared, "stored": stored}
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Self:
         stored = told.get("stored")
         contents = None if stored is None else Contents.read(stored)
-        return cls(JobId(UUID(told["job"])), bool(told["is_shared"]), contents)
+        return cls(JobId(UUID(told["job"])), Epoch(told["epoch"]), bool(told["is_shared"]), contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ class Order:
 
     `hands_on`: what later jobs of the run may start from. `brings` is what earlier stages kept for this job,
     in their order: it is laid over the workspace that the job starts from. `output_lists` are what copies of
-    a matrix set, by name and in the order of the copies.
+    a matrix set, by name and in the order of the copies. `folder`, a tar packed with zstd, is what the
+    workspace starts from where it would be empty.
     """
 
     job: JobId
@@ -124,12 +127,14 @@ class Order:
     hands_on: HandsOn = HandsOn.NOTHING
     brings: tuple[Contents, ...] = ()
     output_lists: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    folder: Manifest | None = None
 
     def as_dict(self) -> dict[str, Any]:
         told = asdict(self)
         told["job"], told["run"] = str(self.job), str(self.run)
         if self.start is not None:
             told["start"] = self.start.as_dict()
+        told["folder"] = None if self.folder is None else self.folder.as_dict()
         told["brings"] = [contents.as_dict() for contents in self.brings]
         return told
 
@@ -152,6 +157,8 @@ class Order:
         fields["on_lost"] = OnLost(told["on_lost"])
         secrets = told.get("secrets")
         fields["secrets"] = None if secrets is None else tuple(str(name) for name in secrets)
+        folder = told.get("folder")
+        fields["folder"] = None if folder is None else Manifest.read(folder)
         return cls(**fields)
 
     def stage(self, key: StageKey) -> OrderedStage:

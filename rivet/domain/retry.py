@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 MAX_RETRY_DELAY_S = 600.0
+MOST_HELD_S = 10.0
+"""A slot waits so long for the next attempt; for a longer delay it is given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class Retry:
         if attempt <= 1:
             return 0.0
         return min(self.delay_s * self.backoff ** (attempt - 2), MAX_RETRY_DELAY_S)
+
+    def gives_slot_back(self, attempt: int) -> bool:
+        """Whether the delay before the attempt of that number is too long to hold a slot for it."""
+        return self.delay_before(attempt) > MOST_HELD_S
 
 
 ONCE = Retry()

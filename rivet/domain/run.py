@@ -32,7 +32,7 @@ class Run:
     """`number` counts per pipeline. `facts` are the recorded values of `run.*`; times are the database's.
 
     `waited_s` is how long it waited for people, which does not count as its time. `turn` is the group of its
-    `concurrency`, in which runs take turns.
+    `concurrency`, in which runs take turns. `folder` is the SHA-256 of the one that it starts from.
     """
 
     id: RunId
@@ -56,6 +56,7 @@ class Run:
     lines: int = 0
     waited_s: float = 0.0
     turn: str | None = None
+    folder: str | None = None
 
     @property
     def is_finished(self) -> bool:

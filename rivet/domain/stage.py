@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, Self
 from rivet.domain.ids import Epoch, JobId, Path, RunId, StageId, StageKey
 from rivet.domain.pipeline import Approval, Input
 from rivet.domain.retry import ONCE, Retry
-from rivet.domain.states import AttemptStatus, Reason, StageStatus
+from rivet.domain.states import AttemptStatus, OnLost, Reason, StageStatus
 
 _FINAL = frozenset({Reason.LIMIT_RUN_TIME, Reason.DEFINITION_CHANGED, Reason.KEEP_CONFLICT})
 """Why an attempt ended in such a way that another would end no better."""
@@ -109,6 +109,13 @@ def after_attempt(
     if status is AttemptStatus.TIMED_OUT and rule.allow_failure is True and reason not in _FINAL:
         return StageStatus.WARNED
     return StageStatus.ERRORED if status is AttemptStatus.LOST else StageStatus(status)
+
+
+def is_begun_again(rule: Retried, number: int, on_lost: OnLost) -> bool:
+    """Whether a stage is begun again whose attempt of that number was lost: `retry` goes before `on_lost`."""
+    if "lost" in rule.retry.on:
+        return number < rule.retry.attempts
+    return on_lost is OnLost.RESTART
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,9 @@ JOB: Moves[Job] = Moves({
         Job.QUEUED, Job.SKIPPED, Job.CANCELLED, Job.FAILED, Job.ERRORED, Job.PASSED, Job.TIMED_OUT,
     }),
     Job.QUEUED: frozenset({Job.RUNNING, Job.CANCELLED, Job.ERRORED}),
+    # Queued: given back by its slot, until it is time for the next attempt of a stage.
     Job.RUNNING: frozenset({
-        Job.PASSED, Job.FAILED, Job.ERRORED, Job.TIMED_OUT, Job.CANCELLED, Job.LOST,
+        Job.PASSED, Job.FAILED, Job.ERRORED, Job.TIMED_OUT, Job.CANCELLED, Job.LOST, Job.QUEUED,
     }),
     Job.LOST: frozenset({Job.QUEUED, Job.ERRORED, Job.CANCELLED}),
 })

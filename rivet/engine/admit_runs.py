@@ -38,5 +38,6 @@ def _make_room(going: list[Run], newer: Run, store: Store) -> None:
     """The newest run that waits wants the turn of those that go on: they are cancelled, the oldest first."""
     over = len(going) - newer.plan.turns + 1
     for run in going[:over]:
-        if run.status is not RunStatus.CANCELLING:
-            cancel_run(RunId(run.id), f"{newer.pipeline}#{newer.number}, which takes its turn", store=store)
+        # Others may come to the same at the same time: the asking is one, and `finally` has its turn.
+        actor = f"{newer.pipeline}#{newer.number}, which takes its turn"
+        cancel_run(RunId(run.id), actor, store=store, once=True)

@@ -7,13 +7,13 @@ from rivet.domain.runner import shared_queue_of
 from rivet.engine.ports import Tx
 
 
-def begin_job(job: Job, tx: Tx, *, queue: str | None = None) -> Epoch | None:
+def begin_job(job: Job, tx: Tx, *, queue: str | None = None, after_s: float = 0.0) -> Epoch | None:
     """Raise the job's epoch, write the outbox, and say so in the run's record.
 
-    `queue` is the Redis list to publish to; the shared list of the job's queue if absent. Nothing happens,
-    and None is given, where the job has moved on meanwhile.
+    `queue` is the Redis list to publish to, not before `after_s` seconds have passed; the shared list of the
+    job's queue if absent. Nothing happens, and None is given, where the job has moved on meanwhile.
     """
-    epoch = tx.jobs.begin(job, queue or shared_queue_of(job.queue))
+    epoch = tx.jobs.begin(job, queue or shared_queue_of(job.queue), after_s)
     if epoch is None:
         return None
     tx.records.append(

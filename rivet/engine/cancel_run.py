@@ -9,11 +9,11 @@ from rivet.engine.advance_run import advance_run, end_pending
 from rivet.engine.ports import Store, Tx
 
 
-def cancel_run(run_id: RunId, actor: str, *, store: Store) -> None:
+def cancel_run(run_id: RunId, actor: str, *, store: Store, once: bool = False) -> None:
     """Ask for the end of a run, in `actor`'s name. Asking after the end changes nothing.
 
-    Asking a second time ends `finally` as well. Nothing of a run that had not begun is run any more.
-    Raises NotFound.
+    Asking a second time ends `finally` as well, unless `once` says that one asking is meant, however often it
+    is made. Nothing of a run that had not begun is run any more. Raises NotFound.
     """
     with store.begin() as tx:
         jobs = tx.jobs.lock_of_run(run_id)
@@ -23,6 +23,8 @@ def cancel_run(run_id: RunId, actor: str, *, store: Store) -> None:
         if run.is_finished:
             return
         again = run.status is RunStatus.CANCELLING
+        if again and once:
+            return
         whole = again or run.status is RunStatus.QUEUED
         if not again:
             tx.records.append(run_id, [(ControlEvent.CANCEL_ASKED, {"actor": actor})])

@@ -11,7 +11,7 @@ from rivet.domain.job import Job
 from rivet.domain.order import PROTOCOL, Grants, Order, OrderedStage, Start
 from rivet.domain.record import ControlEvent
 from rivet.domain.run import Run, end_of
-from rivet.domain.states import JobStatus, OnLost, RunStatus
+from rivet.domain.states import FINISHED_STAGE, JobStatus, OnLost, RunStatus
 from rivet.engine.hand_on import is_kept_for_others, what_it_brings, what_it_hands_on
 from rivet.engine.place_job import is_shared, source_of
 from rivet.engine.ports import Store, Tickets, Token, Tx
@@ -71,10 +71,12 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
     version = tx.pipelines.version(run.version_id)
     if version is None:
         raise Fenced(f"the version of job {job.id} is gone")
-    stages = tx.stages.of_job(job.id)
     jobs = tx.jobs.of_run(run.id)
     all_stages = tx.stages.of_run(run.id)
+    stages = [stage for stage in all_stages if stage.job_id == job.id]
+    some_ended = any(stage.status in FINISHED_STAGE for stage in all_stages)
     source = source_of(job, jobs)
+    start = _start(source, job, jobs, tx)
     expires = tx.now().timestamp() + sum(stage.timeout_s for stage in stages) + TICKET_GRACE_S
     return Order(
         job=job.id,
@@ -86,7 +88,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         lua=version.lua,
         digest=run.plan.digest,
         inputs=run.inputs,
-        outputs=tx.stages.outputs(run.id),
+        outputs=tx.stages.outputs(run.id) if some_ended else {},
         facts={**run.facts, **(_heading(run, tx) if job.is_last else {})},
         stages=tuple(
             OrderedStage(
@@ -113,10 +115,11 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         timeout_left_s=_time_left_s(job, run, tx.now()),
         ticket=tickets.issue(job.id, job.epoch, session, expires),
         secrets=run.plan.secrets,
-        start=_start(source, job, jobs, tx),
+        start=start,
         hands_on=what_it_hands_on(job, jobs, all_stages, tx),
         brings=what_it_brings(job, source, jobs, all_stages, tx),
-        output_lists=tx.stages.output_lists(run.id),
+        output_lists=tx.stages.output_lists(run.id) if some_ended else {},
+        folder=tx.folders.get(run.project_id, run.folder) if start is None and run.folder else None,
     )
 
 
@@ -127,7 +130,7 @@ def _start(source: Job | None, job: Job, jobs: Sequence[Job], tx: Tx) -> Start |
     stored = tx.snapshots.get(source)
     if job.is_last and stored is None and source.runner != job.runner:
         return None
-    return Start(source.id, is_shared(source, jobs), stored)
+    return Start(source.id, source.epoch, is_shared(source, jobs), stored)
 
 
 def _heading(run: Run, tx: Tx) -> Mapping[str, Any]:

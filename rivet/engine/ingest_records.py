@@ -9,8 +9,8 @@ from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.job import MAX_EPOCHS, Job
 from rivet.domain.record import Record, RecordType
-from rivet.domain.stage import Stage, after_attempt
-from rivet.domain.states import AttemptStatus, JobStatus, OnLost, Reason, StageStatus
+from rivet.domain.stage import Stage, after_attempt, is_begun_again
+from rivet.domain.states import AttemptStatus, JobStatus, Reason, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.keep_report import keep_coverage, keep_tests
 from rivet.engine.ports import Store, Tx
@@ -73,11 +73,10 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
     """Apply what comes next in the job's journal; the records that were applied."""
     applied: list[Record] = []
     expected = job.ingested_seq + 1
-    stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
     for record in batch:
         if record.seq != expected:
             continue
-        stage = stages.get(record.stage) if record.stage is not None else None
+        stage = _stage_of(record, job, tx)
         try:
             _apply(record, job, stage, tx)
         except (KeyError, ValueError, TypeError, IllegalMove):
@@ -85,13 +84,9 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
         else:
             applied.append(record)
         expected += 1
-        if stage is not None and record.type is not RecordType.LOG:
-            stages = {stage.key: stage for stage in tx.stages.of_job(job.id)}
     if expected > job.ingested_seq + 1:
-        tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1)
-    lines = sum(int(record.data["count"]) for record in applied if record.type is RecordType.LOG)
-    if lines:
-        tx.runs.add_lines(job.run_id, lines)
+        last = next((record.seq for record in applied if record.type is RecordType.JOB_DONE), None)
+        tx.jobs.advance(job.id, job.epoch, job.ingested_seq, expected - 1, last_seq=last)
     key = (job.id, job.epoch)
     result.expected[key] = expected
     if any(record.type is RecordType.JOB_DONE for record in applied):
@@ -99,11 +94,16 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
     return applied
 
 
+def _stage_of(record: Record, job: Job, tx: Tx) -> Stage | None:
+    """As the records before have left it."""
+    if record.stage is None:
+        return None
+    return next((stage for stage in tx.stages.of_job(job.id) if stage.key == record.stage), None)
+
+
 def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
     data = record.data
     match record.type:
-        case RecordType.JOB_DONE:
-            tx.jobs.note_last(job.id, job.epoch, record.seq)
         case RecordType.LOG if stage is not None:
             tx.stages.add_lines(stage.id, _number(record), int(data["count"]))
         case RecordType.OUTPUT if stage is not None:
@@ -124,7 +124,7 @@ def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
             keep_coverage(job.run_id, stage.key, _number(record), data, tx)
         case RecordType.ANNOTATION if stage is not None:
             Annotation.read(data)
-        case RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
+        case RecordType.JOB_DONE | RecordType.JOB_CLAIMED | RecordType.SUMMARY | RecordType.UNREADABLE:
             pass
         case _:
             raise ValueError("the record names no stage of this job")
@@ -155,7 +155,10 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     after = stage_after(status, job, stage, number, reason, exit_code)
     if after is StageStatus.PASSED and number > 1:
         reason = Reason.PASSED_ON_RETRY
-    tx.stages.move(stage, after, reason=None if after is StageStatus.PENDING else reason)
+    if after is StageStatus.PENDING:
+        delayed = status is not AttemptStatus.LOST and stage.spec.retry.gives_slot_back(number + 1)
+        reason = Reason.RETRY_DELAY if delayed else None
+    tx.stages.move(stage, after, reason=reason)
 
 
 def stage_after(
@@ -164,5 +167,5 @@ def stage_after(
     """What a stage becomes whose attempt ended so: a lost one is begun again where the job may be."""
     if status is not AttemptStatus.LOST:
         return after_attempt(status, number, reason, exit_code, stage.spec)
-    again = job.on_lost is OnLost.RESTART and job.epoch < MAX_EPOCHS and job.status is JobStatus.RUNNING
-    return StageStatus.PENDING if again else StageStatus.ERRORED
+    again = is_begun_again(stage.spec, number, job.on_lost) and job.epoch < MAX_EPOCHS
+    return StageStatus.PENDING if again and job.status is JobStatus.RUNNING else StageStatus.ERRORED

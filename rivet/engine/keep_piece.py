@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.engine.drop_unused import FRESH_S
 from rivet.engine.held_job import held_job
 from rivet.engine.kept_ports import BlobStore
 from rivet.engine.ports import Store
@@ -20,15 +21,19 @@ def keep_piece(
 ) -> None:
     """Store `packed` under its digest, in the job's project; nothing is written if it is there already.
 
-    It is noted only once it is stored. Raises Fenced, and InvalidInput for what is not what its digest says.
+    It is noted only once it is stored. One that had not been used for long may have been dropped between the
+    two: once noted it is safe, so it is stored again then. Raises Fenced, and InvalidInput for what is not
+    what its digest says.
     """
     with store.begin() as tx:
         _, run = held_job(job, epoch, session, tx)
-        if tx.blobs.touch_piece(run.project_id, digest):
+        if tx.blobs.touch_piece(run.project_id, digest, FRESH_S):
             return
     size = blobs.put(run.project_id, digest, packed)
     with store.begin() as tx:
         tx.blobs.add_piece(run.project_id, digest, size, len(packed))
+    if not blobs.has(run.project_id, digest):
+        blobs.put(run.project_id, digest, packed)
 
 
 def missing_pieces(
@@ -37,4 +42,4 @@ def missing_pieces(
     """Those that must be sent; the others count as used now. Raises Fenced."""
     with store.begin() as tx:
         _, run = held_job(job, epoch, session, tx)
-        return [digest for digest in digests if not tx.blobs.touch_piece(run.project_id, digest)]
+        return [digest for digest in digests if not tx.blobs.touch_piece(run.project_id, digest, FRESH_S)]

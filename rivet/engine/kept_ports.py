@@ -1,13 +1,14 @@
 """What the verbs need of the world where something is kept: blobs and what refers to them, and reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from rivet.domain.artifact import Artifact, Contents
 from rivet.domain.blob import Manifest
 from rivet.domain.cache import Cache, Look, Shelf
-from rivet.domain.ids import ProjectId, RunId, StageKey
+from rivet.domain.ids import ProjectId, RunId, StageKey, TokenId
 from rivet.domain.job import Job
 from rivet.domain.keeping import Paths
 from rivet.domain.report import Case, Coverage
@@ -25,13 +26,21 @@ class BlobStore(Protocol):
     def piece(self, project: ProjectId, digest: str) -> bytes:
         """A piece unpacked, and checked against its digest. Raises NotFound."""
 
+    def has(self, project: ProjectId, digest: str) -> bool: ...
+    def drop(self, project: ProjectId, digests: Sequence[str]) -> None:
+        """Delete those pieces that are there. Raises Unavailable; some may be gone then."""
+
+
+    def add(self, project: ProjectId, digest: str, content: bytes) -> int:
+        """Pack and store a piece whose digest is known; how much it takes."""
+
 
 class Blobs(Protocol):
     def add_piece(self, project: ProjectId, digest: str, size: int, stored: int) -> None:
         """Note that a piece is there: its size, and how much it takes packed."""
 
-    def touch_piece(self, project: ProjectId, digest: str) -> bool:
-        """Is it there? If so it counts as used now."""
+    def touch_piece(self, project: ProjectId, digest: str, within_s: float) -> bool:
+        """Was it stored, and used within these seconds? Then it counts as used now."""
 
     def sizes(self, project: ProjectId, digests: Iterable[str]) -> Mapping[str, int]:
         """Of those pieces that are there."""
@@ -40,6 +49,14 @@ class Blobs(Protocol):
     def forget(self, blob: UUID) -> None:
         """Unless something refers to it. Its pieces stay: others may have them too."""
 
+    def forget_unused(self, older_than_s: float) -> int:
+        """All of that age to which nothing refers; how many."""
+
+    def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
+        """Forget pieces that no blob has and that were not used for so long; which they were.
+
+        Until the transaction ends nobody can note any of them anew.
+        """
 
 
 class Artifacts(Protocol):
@@ -68,6 +85,20 @@ class Snapshots(Protocol):
     def get(self, job: Job) -> Contents | None:
         """As the job left it in its present epoch."""
 
+    def forget_of_ended(self, for_s: float) -> int:
+        """Those of runs that ended so long ago; how many."""
+
+
+class Folders(Protocol):
+    """What was uploaded for runs to start from, by its SHA-256."""
+
+    def get(self, project: ProjectId, digest: str) -> Manifest | None: ...
+    def touch(self, project: ProjectId, digest: str) -> bool:
+        """Is it there? If so it counts as used now."""
+
+    def add(self, project: ProjectId, digest: str, blob: UUID) -> bool:
+        """False where it is there already."""
+
 
 class Keeps(Protocol):
     """Files that stages keep for others of their run."""
@@ -76,8 +107,44 @@ class Keeps(Protocol):
         """What the stage kept before is forgotten."""
 
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]: ...
+    def forget_of_ended(self, for_s: float) -> int:
+        """Those of runs that ended so long ago; how many."""
+
     def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
         """Of those stages that have kept something, in the order given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request with an Idempotency-Key: what was asked (SHA-256), and how it was answered, if it was.
+
+    `made` is the id of what it makes. `is_mine`: nobody else is at it.
+    """
+
+    request: bytes
+    made: UUID
+    answer: bytes | None
+    is_mine: bool
+
+
+class Answered(Protocol):
+    """Requests that came with an Idempotency-Key, by the token that sent them."""
+
+    def begin(
+        self, token: TokenId, key: str, request: bytes, made: UUID, *, keep_s: float, patience_s: float
+    ) -> Begun | None:
+        """Begin it, unless it was begun before and is younger than `keep_s`; then what is known of it.
+
+        One that was begun `patience_s` ago and never answered is begun again. None where it went away just
+        now.
+        """
+
+    def note(self, token: TokenId, key: str, answer: bytes) -> None: ...
+    def release(self, token: TokenId, key: str) -> None:
+        """It changed nothing, and may be asked anew."""
+
+    def drop(self, keep_s: float) -> None:
+        """All that are older."""
 
 
 class Reports(Protocol):

@@ -1,16 +1,16 @@
 """Lose a job: its runner or its slot is gone. Begin it again where that is allowed, else end it errored."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from rivet.domain.job import MAX_EPOCHS, Job
+from rivet.domain.job import MAX_EPOCHS, Job, end_of, reason_of
 from rivet.domain.record import ControlEvent
 from rivet.domain.runner import own_queue_of
-from rivet.domain.stage import Attempt
+from rivet.domain.stage import Attempt, Stage, is_begun_again
 from rivet.domain.states import (
     FINISHED_STAGE,
     AttemptStatus,
     JobStatus,
-    OnLost,
     Reason,
     StageStatus,
 )
@@ -24,8 +24,9 @@ from rivet.engine.ports import Tx
 def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
     """Mark a running job lost, and decide what becomes of it. The run's jobs and its clock must be locked.
 
-    A job in which nothing had begun is always begun again; so is one with `on_lost = "restart"`, from the
-    stage that was lost: on its own runner if stages of it have passed, for there is the workspace.
+    A job in which nothing had begun is always begun again; so is one whose next stage may be, by its `retry`
+    or by `on_lost`, from that stage on: on its own runner if stages of it have passed, for there is the
+    workspace. One whose stages have all ended has ended as they did.
     """
     stages = tx.stages.of_job(job.id)
     for attempt in tx.stages.live_attempts(job.id):
@@ -40,7 +41,12 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
             after = stage_after(AttemptStatus.LOST, job, stage, attempt.number, reason, None)
             tx.stages.move(stage, after, reason=reason)
     _note_untold(job, reason, tx)
-    begun = any(stage.attempts for stage in tx.stages.of_job(job.id))
+    stages = tx.stages.of_job(job.id)
+    begun = any(stage.attempts for stage in stages)
+    following = next((stage for stage in stages if stage.status not in FINISHED_STAGE), None)
+    if following is None and not any(stage.status is StageStatus.ERRORED for stage in stages):
+        _end_as_its_stages(job, stages, tx)
+        return
     if not tx.jobs.move(job, JobStatus.LOST, reason=reason):
         return
     tx.records.append(
@@ -52,7 +58,7 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         end_unbegun(lost, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)
     elif job.epoch >= MAX_EPOCHS:
         end_unbegun(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
-    elif begun and job.on_lost is not OnLost.RESTART:
+    elif begun and not _may_go_on(job, stages, following):
         end_unbegun(lost, JobStatus.ERRORED, reason, tx)
     elif not any(stage.status in FINISHED_STAGE for stage in stages):
         _begin_afresh(lost, tx)
@@ -60,6 +66,22 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         begin_job(lost, tx, queue=own_queue_of(job.runner))
     else:
         end_unbegun(lost, JobStatus.ERRORED, Reason.WORKSPACE_LOST, tx)
+
+
+def _may_go_on(job: Job, stages: Sequence[Stage], following: Stage | None) -> bool:
+    if following is None or any(stage.status is StageStatus.ERRORED for stage in stages):
+        return False
+    return is_begun_again(following.spec, following.attempts, job.on_lost)
+
+
+def _end_as_its_stages(job: Job, stages: Sequence[Stage], tx: Tx) -> None:
+    """Only the last record of the journal is missing: what its stages did is known."""
+    status = end_of(stage.status for stage in stages)
+    reason = reason_of(status, stages)
+    if tx.jobs.move(job, status, reason=reason):
+        told = {"job": str(job.id), "status": status, "reason": reason}
+        tx.records.append(job.run_id, [(ControlEvent.JOB_ENDED, told)])
+        advance_run(job.run_id, tx)
 
 
 def _note_untold(job: Job, reason: Reason, tx: Tx) -> None:

@@ -15,7 +15,7 @@ from rivet.domain.pipeline import Definition, StageDefinition
 from rivet.domain.run import Plan
 from rivet.domain.stage import Spec, Stage
 from rivet.domain.stage_graph import waits
-from rivet.domain.states import JobStatus, OnLost, StageStatus
+from rivet.domain.states import JobStatus, StageStatus
 from rivet.engine.ports import Ids
 
 
@@ -101,7 +101,7 @@ class _Planning:
             status=JobStatus.PENDING,
             reason=None,
             epoch=NO_EPOCH,
-            on_lost=OnLost.RESTART if "lost" in stage.retry.on else self.definition.on_lost,
+            on_lost=self.definition.on_lost,
             starts_from=starts_from,
             group=group,
             is_last=is_last,

@@ -38,7 +38,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.kept_ports import Artifacts, Blobs, Caches, Keeps, Reports, Snapshots
+from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
 from rivet.engine.secret_ports import Secrets
 
 
@@ -148,6 +148,9 @@ class Pipelines(Protocol):
     def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
         """The published version of that number, or the newest."""
 
+    def delete(self, pipeline: PipelineId) -> int:
+        """With its versions and runs, unless some of them go on: how many do."""
+
 
 class Runs(Protocol):
     def add(self, run: Run) -> None:
@@ -162,7 +165,6 @@ class Runs(Protocol):
     ) -> bool:
         """From `run.status`; sets `started_at` at the first `running` and `ended_at` at an end."""
 
-    def add_lines(self, run: RunId, lines: int) -> None: ...
     def lock_turn(self, project: ProjectId, turn: str) -> None:
         """Be the only one who decides whose turn it is in this group, until the transaction ends."""
 
@@ -207,22 +209,26 @@ class Jobs(Protocol):
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         """From `job.status` in `job.epoch`; sets the time that belongs to `to`."""
 
-    def begin(self, job: Job, queue: str) -> Epoch | None:
+    def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         """To `queued`: next epoch, no holder, an empty journal, an outbox row. None if it moved on.
 
-        `queue` is the Redis list it is to be published to. What was begun is told at commit.
+        `queue` is the Redis list it is to be published to, in `after_s` seconds. What was begun is told at
+        commit, unless it is to wait.
         """
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         """To `running` held by that session, with a fresh lease; nothing ingested yet."""
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool: ...
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool: ...
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
+        """What was ingested, and `last_seq` where the journal's last record was among it."""
+
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
         """Running, with everything ingested: settle was missed."""
 
     def queued_counts(self) -> Mapping[str, int]:
-        """How many queued jobs the outbox has for each Redis list."""
+        """How many queued jobs the outbox has for each Redis list, of those whose time has come."""
 
 
 class Stages(Protocol):
@@ -320,8 +326,9 @@ class Runners(Protocol):
 
 class Records(Protocol):
     def append(self, run: RunId, entries: Sequence[Record | tuple[ControlEvent, Mapping[str, Any]]], *,
-               late: bool = False) -> int:
-        """Give each the next position of the run and store it; the first position given.
+               late: bool = False) -> None:
+        """Give each the next position of the run and store it, when the transaction ends; lines of the log
+        that are not `late` are counted.
 
         Control's own events carry `job`, `stage` in their table where it applies. A journal record whose
         (job, epoch, seq) is there already is passed over. All are told at commit.
@@ -330,10 +337,13 @@ class Records(Protocol):
 
 class Outbox(Protocol):
     def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
-        """Of jobs still queued in that epoch: never published, or to another generation of the broker."""
+        """Of jobs still queued in that epoch: never published, or to another generation of the broker.
 
-    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
-        """Everything still queued there, published or not."""
+        None whose time has not come.
+        """
+
+    def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
+        """Everything still queued there, published or not; with `due` if its time has come."""
 
     def mark(self, queued: Queued, generation: str) -> None: ...
 
@@ -390,6 +400,10 @@ class Tx(Protocol):
     def keeps(self) -> Keeps: ...
     @property
     def reports(self) -> Reports: ...
+    @property
+    def folders(self) -> Folders: ...
+    @property
+    def answered(self) -> Answered: ...
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 

@@ -50,6 +50,6 @@ def publish_queued(
 def _publish_all(queue: str, store: Store, dispatch: Dispatch) -> None:
     """Doubles are harmless: the claim lets only one through."""
     with store.begin() as tx:
-        missing = tx.outbox.of_queue(queue, BATCH)
+        missing = tx.outbox.of_queue(queue, BATCH, due=True)
     for queued in missing:
         dispatch.publish(queued)

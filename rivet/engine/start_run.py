@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.errors import Conflict, InvalidInput, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.inputs import check_inputs
 from rivet.domain.pipeline import Checked, Definition, plain_of
@@ -21,7 +21,11 @@ from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_oth
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one."""
+    """`source` runs a text as an unpublished version, or publishes it with `save`; `version` picks one.
+
+    With an `id` it is started once, however often it is asked for. `folder` is the SHA-256 of an uploaded
+    one, from which it starts.
+    """
 
     project: str
     slug: str
@@ -31,6 +35,15 @@ class StartRequest:
     save: bool
     actor: str
     trigger: str
+    id: RunId | None = None
+    folder: str | None = None
+
+
+class _IsStarted(Exception):
+    """The run with that id was started before."""
+
+    def __init__(self, run: RunId) -> None:
+        self.run = run
 
 
 def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
@@ -40,6 +53,13 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
 
     Raises NotFound, InvalidPipeline, InvalidInput, Conflict.
     """
+    try:
+        return _start(request, store, evaluator, ids)
+    except _IsStarted as known:
+        return known.run
+
+
+def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
     if request.source is not None and request.version is not None:
         raise Conflict("a run is of a stored `version` or of a `source`, not of both")
     source = request.source if request.source is not None else stored_version(request, store).lua
@@ -49,13 +69,15 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             f'the source names the pipeline "{definition.slug}", but a run of "{request.slug}" was asked for'
         )
     inputs = check_inputs(definition, request.inputs)
-    run_id = RunId(ids.uuid())
+    run_id = request.id or RunId(ids.uuid())
     facts = facts_of(request, run_id)
     checked, definition = resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
         pipeline, version = _version(request, source, checked, definition, tx)
         number = tx.pipelines.take_run_number(pipeline.id)
+        if request.id is not None and tx.runs.get(run_id) is not None:
+            raise _IsStarted(run_id)
         run = Run(
             id=run_id,
             project_id=pipeline.project_id,
@@ -73,6 +95,7 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
             trigger=request.trigger,
             created_at=tx.now(),
             turn=definition.concurrency.group if definition.concurrency is not None else None,
+            folder=_folder(request, pipeline, tx),
         )
         tx.runs.add(run)
         for job in planned.jobs:
@@ -86,6 +109,15 @@ def start_run(request: StartRequest, *, store: Store, evaluator: Evaluator, ids:
     if any(stage.spec.is_open for stage in planned.stages):
         expand_matrices(run_id, store=store, evaluator=evaluator, ids=ids)
     return run_id
+
+
+def _folder(request: StartRequest, pipeline: Pipeline, tx: Tx) -> str | None:
+    if request.folder is not None and not tx.folders.touch(pipeline.project_id, request.folder):
+        raise InvalidInput(
+            f"folder: nothing with the SHA-256 {request.folder} was uploaded; "
+            f"PUT /projects/{request.project}/folders/{request.folder} first"
+        )
+    return request.folder
 
 
 def stored_version(request: StartRequest, store: Store) -> Version:

@@ -21,7 +21,11 @@ from rivet.engine.ports import Entry
 from rivet.redis_link import connect
 
 MAX_WAITING = 1000
-"""Entries that wait for one watcher; more are dropped, and it reads the database."""
+"""Batches that wait for one watcher; more are dropped, and it reads the database."""
+MOST_AT_ONCE = 64
+"""Entries that make a batch, if so many are there."""
+WOKEN_AT_ONCE, PAUSE_S = 8, 0.001
+"""Watchers are threads. Woken all at once they would keep every other request from its turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,19 +50,19 @@ class Watch:
     """What arrives for one run, from the moment of watching on."""
 
     def __init__(self) -> None:
-        self._waiting: queue.Queue[Entry] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.SimpleQueue[Sequence[Entry]] = queue.SimpleQueue()
 
-    def put(self, entry: Entry) -> None:
-        with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait(entry)
+    def put(self, entries: Sequence[Entry]) -> None:
+        if self._waiting.qsize() < MAX_WAITING:
+            self._waiting.put(entries)
 
     def get(self, timeout_s: float) -> list[Entry]:
         """What has arrived; waits at most `timeout_s` for something."""
         got: list[Entry] = []
         with contextlib.suppress(queue.Empty):
-            got.append(self._waiting.get(timeout=timeout_s))
+            got += self._waiting.get(timeout=timeout_s)
             while True:
-                got.append(self._waiting.get_nowait())
+                got += self._waiting.get_nowait()
         return got
 
 
@@ -111,24 +115,39 @@ class LiveTail:
     def _listen(self) -> None:
         while True:
             try:
-                message = self._pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                by_channel = self._batch()
             except (redis.RedisError, OSError, ValueError) as error:
                 _log.warning("the live tail lost Redis and subscribes again: %s", error)
                 time.sleep(0.5)
                 with self._guard:
                     self._pubsub = self._subscribed()
                 continue
-            if message is not None:
-                self._pass_on(message)
+            for channel, batch in by_channel.items():
+                self._pass_on(channel, batch)
 
-    def _pass_on(self, message: Any) -> None:
-        channel = message["channel"].decode()
+    def _batch(self) -> dict[str, list[bytes]]:
+        """What has been published, by channel; waits a second for something. Raises redis.RedisError."""
+        found: dict[str, list[bytes]] = {}
+        timeout_s = 1.0
+        for _ in range(MOST_AT_ONCE):
+            message = self._pubsub.get_message(timeout=timeout_s)
+            if message is None:
+                break
+            if message["type"] == "message":
+                found.setdefault(message["channel"].decode(), []).append(message["data"])
+            timeout_s = 0.0
+        return found
+
+    def _pass_on(self, channel: str, batch: list[bytes]) -> None:
         with self._guard:
             watches = list(self._watches.get(channel, ()))
-        if watches:
-            entry = _unpacked(message["data"])
-            for watch in watches:
-                watch.put(entry)
+        if not watches:
+            return
+        entries = [_unpacked(packed) for packed in batch]
+        for place, watch in enumerate(watches, 1):
+            watch.put(entries)
+            if place % WOKEN_AT_ONCE == 0:
+                time.sleep(PAUSE_S)
 
 
 def _packed(entry: Entry) -> bytes:

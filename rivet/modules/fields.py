@@ -13,6 +13,7 @@ from rivet.domain.wording import did_you_mean, lua_number, shown
 
 MISSING: Any = object()
 MAX_TEXT = 1024 * 1024
+MAX_DURATION_S = 366 * 24 * 3600.0
 
 Duration = NewType("Duration", float)
 """Seconds; in Lua a number, or a text such as `"90s"`, `"30m"`, `"2h"`."""
@@ -197,6 +198,8 @@ def _duration(value: Any) -> float:
     seconds = read_duration(value)
     if seconds is None:
         raise _Unfit('a duration such as 90, "90s", "30m" or "2h"')
+    if seconds > MAX_DURATION_S:
+        raise _Unfit("a duration of at most a year")
     return seconds
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rivet.domain.isolation import is_below
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
-from rivet.domain.stage import after_attempt
+from rivet.domain.stage import after_attempt, is_begun_again
 from rivet.domain.states import AttemptStatus, OnLost, Reason, StageStatus
 from rivet.runner.ask_when import CannotAsk, ask_when
 from rivet.runner.desk import Desk
@@ -27,18 +27,20 @@ Marks = Sequence[Mapping[str, Any]]
 class Ended:
     """How a stage ended here. `alone`: cancelled, and not with its run; `by_rule`: its `when` said no.
 
-    `said` is the number of its last attempt, and how many lines the log of that has.
+    `again`: the job is to be begun again with this stage, so that nothing of it goes on now. `said` is the
+    number of its last attempt, and how many lines the log of that has.
     """
 
     status: str
     outputs: Mapping[str, Any] = field(default_factory=dict)
     alone: bool = False
     by_rule: bool = False
+    again: bool = False
     said: tuple[int, int] | None = None
 
     def told(self) -> dict[str, Any]:
         """For the mark on disk."""
-        flags: dict[str, Any] = {name: True for name in ("alone", "by_rule") if getattr(self, name)}
+        flags: dict[str, Any] = {name: True for name in ("alone", "by_rule", "again") if getattr(self, name)}
         if self.said is not None:
             flags["said"] = self.said
         return {"status": self.status, "outputs": self.outputs, **flags}
@@ -74,12 +76,15 @@ class Attempts:
                 f'the pipeline accepts no isolation below "{self.order.isolation}", and this runner has '
                 f'"{self.desk.isolation}": give the pipeline a queue whose runners have it',
             )
-        if self.stage.has_when and number == self.stage.next_attempt:
+        if self.stage.has_when and number == 1:
             ended = self._asked(outputs, number)
             if ended is not None:
                 return ended
+        waits, said = any(mark["mark"] == "again" for mark in self._mine(marks)), None
         while True:
-            if not self._wait(number):
+            if waits and self.stage.retry.gives_slot_back(number):
+                return Ended(StageStatus.PENDING, again=True, said=said)
+            if waits and not self._wait(number):
                 return self._cancelled()
             if self._may_be_tried_again():
                 restore(self.folder, self.stage.key)
@@ -88,15 +93,19 @@ class Attempts:
             if outcome.status is None:
                 return None
             after = self._after(outcome, number)
+            said = (number, outcome.lines)
             if after is not StageStatus.PENDING:
                 lost = outcome.status is AttemptStatus.LOST
                 if not lost:
                     forget(self.folder, self.stage.key)
                 status = AttemptStatus.LOST if lost else after
-                said = (number, outcome.lines)
-                return Ended(status, outcome.outputs, outcome.alone, said=said)
+                again = lost and is_begun_again(self.stage, number, self.order.on_lost)
+                return Ended(status, outcome.outputs, outcome.alone, again=again, said=said)
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
-            number += 1
+            number, waits = number + 1, True
+
+    def _mine(self, marks: Marks) -> Marks:
+        return [mark for mark in marks if mark["stage"] == self.stage.key]
 
     def _may_be_tried_again(self) -> bool:
         """Whether somebody may have to start again from the workspace as it is now, or as it was then."""

@@ -1,6 +1,7 @@
 """A bench of the runner's own: a room in which our programs work on a job's workspace between its stages.
 
-Nothing of a user runs in it. It is pinged by itself, and given up where the run is cancelled or time is up.
+Nothing of a user runs in it. It is pinged by itself, and given up where time is up, and where the run is
+cancelled unless it is used because of that.
 """
 
 import threading
@@ -29,10 +30,19 @@ class OwnBench:
     """
 
     def __init__(
-        self, order: Order, stage: StageKey, desk: Desk, folder: JobFolder, say: Callable[[str, str], None]
+        self,
+        order: Order,
+        stage: StageKey,
+        desk: Desk,
+        folder: JobFolder,
+        say: Callable[[str, str], None],
+        *,
+        most_s: float = MOST_S,
+        heeds_cancel: bool = True,
     ) -> None:
         self._order, self._stage, self._desk, self._folder = order, stage, desk, folder
-        self._until = time.monotonic() + MOST_S
+        self._most_s, self._heeds_cancel = most_s, heeds_cancel
+        self._until = time.monotonic() + most_s
         self._room: Room | None = None
         self._over = threading.Event()
         self._pinger = threading.Thread(target=self._ping, name="bench-ping", daemon=True)
@@ -71,8 +81,8 @@ class OwnBench:
     def _reason_to_stop(self) -> str | None:
         now = time.monotonic()
         if now > self._until:
-            self._stopped = f"it took over {MOST_S / 60:g} minutes"
-        elif self._stopped is None and now - self._looked_at >= LOOK_S:
+            self._stopped = f"it took over {self._most_s:g} s"
+        elif self._heeds_cancel and self._stopped is None and now - self._looked_at >= LOOK_S:
             self._looked_at = now
             if self._desk.stream_says_cancelled(self._order.job, self._stage) == "run":
                 self._stopped = "the run was cancelled"

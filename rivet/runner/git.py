@@ -172,8 +172,12 @@ def find_source(url: str, reach: ReachPolicy) -> Source:
 
 
 def _local(given: str, path: str, reach: ReachPolicy) -> Source:
-    real = os.path.realpath(path)
     allowed = [os.path.realpath(each) for each in reach.allow_paths]
+    try:
+        real = os.path.realpath(path)
+    except (OSError, ValueError):
+        # A link that may not be read, such as /proc/1/root, or a NUL byte: nowhere that is allowed.
+        real = ""
     if not any(Path(real).is_relative_to(each) for each in allowed):
         beneath = ", ".join(reach.allow_paths) or "none"
         raise GitFailed(

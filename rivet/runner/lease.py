@@ -50,6 +50,7 @@ class LeaseKeeper:
         self._beat_s, self._deadline = desk.lease_s / 4, deadline
         self._each_beat, self._on_stop = each_beat, on_stop
         self._over = threading.Event()
+        self._wanted = threading.Event()
         self._heard = threading.Condition()
         self._confirmed_at: float | None = None
         self._reason: str | None = None
@@ -67,6 +68,7 @@ class LeaseKeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._wanted.set()
 
     def stopped(self) -> str | None:
         return self._reason
@@ -77,6 +79,7 @@ class LeaseKeeper:
         Called before what must not happen twice. Whoever was frozen, or cut off, may have been judged lost
         meanwhile. Returns as soon as the stage is to stop.
         """
+        self._wanted.set()
         with self._heard:
             self._heard.wait_for(lambda: self._reason is not None or self._is_fresh())
 
@@ -92,6 +95,8 @@ class LeaseKeeper:
             self._on_stop(reason)
 
     def _renew(self) -> None:
+        """At first when it is wanted, or when it is time: an attempt that only logs costs no request."""
+        self._wanted.wait(max(self._beat_s - self._folder.lease_age_s(self._order.epoch), 0.0))
         while not self._over.is_set():
             asked_at = now_s()
             state = _asked(self._order, self._desk.client, self._begun)

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,8 +139,26 @@ def unpack_workspace(bench: Bench, link: BlobLink, title: str, all_of: Sequence[
 def _unpack(
     bench: Bench, link: BlobLink, title: str, blobs: Sequence[Manifest], request: Mapping[str, Any]
 ) -> int:
+    progress = Progress(title, bench.say, sum(blob.size for blob in blobs))
+    return _run_unpack(bench, title, _contents(link, blobs, progress), request)
+
+
+def unpack_stream(bench: Bench, title: str, tar: Iterable[bytes]) -> int:
+    """A tar that comes from elsewhere, into the workspace; how many files. Raises CallError."""
+    request = {"form": "tar", "folders": {"": WORKSPACE}, "into": "", "wanted": None, "exactly": False}
+    return _run_unpack(bench, title, tar, request)
+
+
+def _contents(link: BlobLink, blobs: Iterable[Manifest], progress: Progress) -> Iterator[bytes]:
+    for blob in blobs:
+        for content in link.pieces(blob):
+            yield content
+            progress.by(len(content))
+
+
+def _run_unpack(bench: Bench, title: str, stream: Iterable[bytes], request: Mapping[str, Any]) -> int:
     said = _Said()
-    feeder = _Feeder(link, blobs, Progress(title, bench.say, sum(blob.size for blob in blobs)))
+    feeder = _Feeder(stream)
     ended = feeder.while_running(
         lambda stdin: bench.run_program(_program("unpack", request), on_output=said.take, stdin=stdin)
     )
@@ -228,14 +246,14 @@ class _Taken(_Said):
 
 
 class _Feeder:
-    """Writes blobs into a pipe from a thread of its own, while the program in the room reads it."""
+    """Writes a stream into a pipe from a thread of its own, while the program in the room reads it."""
 
-    def __init__(self, link: BlobLink, blobs: Iterable[Manifest], progress: Progress) -> None:
-        self._link, self._blobs, self._progress = link, blobs, progress
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._stream = stream
         self._error: BaseException | None = None
 
     def while_running(self, run: Callable[[int], Ended]) -> Ended:
-        """How `run` ended, which was given the pipe. Raises what went wrong with the blob before that."""
+        """How `run` ended, which was given the pipe. Raises what went wrong with the stream before that."""
         read, write = os.pipe2(os.O_CLOEXEC)
         thread = threading.Thread(target=self._feed, args=(write,), name="blob-feeder", daemon=True)
         thread.start()
@@ -251,12 +269,10 @@ class _Feeder:
 
     def _feed(self, write: int) -> None:
         try:
-            for blob in self._blobs:
-                for content in self._link.pieces(blob):
-                    view = memoryview(content)
-                    while view:
-                        view = view[os.write(write, view) :]
-                    self._progress.by(len(content))
+            for content in self._stream:
+                view = memoryview(content)
+                while view:
+                    view = view[os.write(write, view) :]
         except BrokenPipeError:
             # Whoever read has ended, and its exit code says why.
             pass

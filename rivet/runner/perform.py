@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rivet.domain.kept_rules import Kept, kept_of
+from rivet.domain.kept_rules import Kept, KeptArtifacts, kept_of
 from rivet.domain.limits import OverLimit
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
@@ -19,6 +19,7 @@ from rivet.runner.ask_cache_key import ask_cache_key
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
+from rivet.runner.late_artifacts import upload_late
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.open_stage import FILE, OtherDefinition, open_stage, value_at
@@ -115,6 +116,7 @@ class _Attempt:
         self._exit_code: int | None = None
         self._hinted: Reason | None = None
         self._calls: StageCalls | None = None
+        self._artifacts: KeptArtifacts | None = None
         self._plugins = PluginCalls(desk.modules, journal.masker.mask_text)
 
     def run(self, log: LogWriter) -> Outcome:
@@ -134,28 +136,36 @@ class _Attempt:
         )
         self._calls, self._log = calls, log
         self._pace = Pace(calls.limits.calls)
-        with lease, contextlib.closing(calls):
-            try:
-                error = self._execute(calls)
-            except Stopped:
-                error = None
-            except OverLimit as over:
-                error = _over(over)
-            except RoomLost as lost:
-                error = _lost(calls.why_lost(lost))
-            except Exception as broken:  # noqa: BLE001
-                # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
-                trace = self._journal.masker.mask_text(traceback.format_exc())
-                _log.error("attempt %d of stage %s broke\n%s", self._number, self._stage.key, trace)
-                error = Outcome(AttemptStatus.ERRORED, error=_told(f"Rivet itself failed: {broken}"))
-            if lease.stopped() is None and calls.over is not None:
-                error = _over(calls.over)
-            outcome = self._outcome(lease.stopped(), error)
-            if outcome.error is not None:
-                message = self._journal.masker.mask_text(outcome.error["message"])
-                outcome.error = {**outcome.error, "message": message}
-            outcome.outputs = calls.new_outputs
-            return outcome
+        with lease:
+            with contextlib.closing(calls):
+                error = self._ended(calls)
+                if lease.stopped() is None and calls.over is not None:
+                    error = _over(calls.over)
+                outcome = self._outcome(lease.stopped(), error)
+            upload_late(
+                self._order, self._stage, self._number, self._desk, self._folder, self._artifacts,
+                outcome.status, calls.tell,
+            )  # fmt: skip
+        if outcome.error is not None:
+            message = self._journal.masker.mask_text(outcome.error["message"])
+            outcome.error = {**outcome.error, "message": message}
+        outcome.outputs = calls.new_outputs
+        return outcome
+
+    def _ended(self, calls: StageCalls) -> LuaError | Outcome | None:
+        try:
+            return self._execute(calls)
+        except Stopped:
+            return None
+        except OverLimit as over:
+            return _over(over)
+        except RoomLost as lost:
+            return _lost(calls.why_lost(lost))
+        except Exception as broken:  # noqa: BLE001
+            # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
+            trace = self._journal.masker.mask_text(traceback.format_exc())
+            _log.error("attempt %d of stage %s broke\n%s", self._number, self._stage.key, trace)
+            return Outcome(AttemptStatus.ERRORED, error=_told(f"Rivet itself failed: {broken}"))
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
         calls.secrets.mask_those_of_earlier_stages()
@@ -168,6 +178,7 @@ class _Attempt:
         self._script = script
         with contextlib.closing(script):
             kept = kept_of(value_at(script.table, self._stage.path))
+            self._artifacts = kept.artifacts
             key = self._cache_key(kept, script, calls)
             if isinstance(key, LuaError):
                 return key
@@ -180,7 +191,7 @@ class _Attempt:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
         if error is None and self._stage.keep:
             try:
-                keep_files(self._order, self._stage, self._desk, calls, calls.go_on)
+                keep_files(self._order, self._stage, self._desk, calls.bench, calls.go_on)
             except CallError as failed:
                 reason = Reason.KEEP_CONFLICT if isinstance(failed, KeepConflict) else None
                 return Outcome(AttemptStatus.FAILED, reason, error=_told(str(failed)))
@@ -195,7 +206,7 @@ class _Attempt:
         asked = functools.partial(self._call, calls)
         key = ask_cache_key(script, self._stage.path, kept.cache.key, asked, FILE)
         if isinstance(key, str):
-            calls.say("info", f'the key of the cache is "{key}"')
+            calls.tell("info", f'the key of the cache is "{key}"')
         return key
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import HandsOn, Order, OrderedStage
 from rivet.domain.record import RecordType
-from rivet.domain.stage import after_attempt
-from rivet.domain.states import FINISHED_STAGE, AttemptStatus, OnLost, Reason, StageStatus
+from rivet.domain.stage import after_attempt, is_begun_again
+from rivet.domain.states import FINISHED_STAGE, AttemptStatus, Reason, StageStatus
 from rivet.journal.spool import Spool, read_spool
 from rivet.runner.attempts import Attempts, Ended, attempt_number
 from rivet.runner.desk import Desk
@@ -124,7 +124,10 @@ class _Work:
             attempt=number,
             data={"status": AttemptStatus.LOST, "reason": Reason.SLOT_LOST},
         )
-        return Ended(AttemptStatus.LOST)
+        return self._lost_end(number)
+
+    def _lost_end(self, number: int, **told: Any) -> Ended:
+        return Ended(AttemptStatus.LOST, again=is_begun_again(self.stage, number, self.order.on_lost), **told)
 
     def _ended(self, end: Mapping[str, Any], number: int, outputs: Mapping[str, Any]) -> Ended | None:
         """What the record of an attempt's end makes of the stage; its process died before it could say so."""
@@ -135,7 +138,9 @@ class _Work:
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
             return None
         said = (number, int(end.get("lines", 0)))
-        return Ended(status if status is AttemptStatus.LOST else after, outputs, said=said)
+        if status is AttemptStatus.LOST:
+            return self._lost_end(number, outputs=outputs, said=said)
+        return Ended(after, outputs, said=said)
 
     def _outcome_before(self, marks: list[dict[str, Any]]) -> tuple[str, Reason | None]:
         """What this stage becomes without running, because of what ended before it in this job."""
@@ -152,14 +157,14 @@ class _Work:
         return self.desk.stream_says_cancelled(self.order.job, self.stage.key) == "stage"
 
     def _close_job(self, told: dict[str, Any], spool: Spool, journal: Journal) -> None:
-        """Write the journal's last record: after the last stage, or where a lost job may be begun again."""
-        lost_again = told["status"] == AttemptStatus.LOST and self.order.on_lost is OnLost.RESTART
-        if self._successor() is not None and not lost_again:
+        """Write the journal's last record: after the last stage, or where the job is to be begun again."""
+        again = bool(told.get("again"))
+        if self._successor() is not None and not again:
             return
         if not spool.tail or spool.tail[-1].type is not RecordType.JOB_DONE:
             if self.order.hands_on is HandsOn.STORED:
                 self._store_workspace(spool, journal)
-            journal.record(RecordType.JOB_DONE)
+            journal.record(RecordType.JOB_DONE, data={"again": True} if again else {})
 
     def _store_workspace(self, spool: Spool, journal: Journal) -> None:
         """Where all has gone well; the log of the last attempt says what became of it."""
@@ -181,12 +186,11 @@ class _Work:
             store_workspace(self.order, self.stage.key, self.desk, self.folder, say)
 
     def _stored(self, marks: list[dict[str, Any]]) -> dict[str, Any] | None:
-        """The end of this stage; after a lost one of a job that is begun again, that one's stands for all."""
+        """The end of this stage; after one with which the job is begun again, that one's stands for all."""
         for mark in marks:
             if mark["mark"] != "end":
                 continue
-            over = mark["status"] == AttemptStatus.LOST and self.order.on_lost is OnLost.RESTART
-            if mark["stage"] == self.stage.key or over:
+            if mark["stage"] == self.stage.key or mark.get("again"):
                 return mark
         return None
 

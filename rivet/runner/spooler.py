@@ -30,13 +30,17 @@ MOST_KEPT = 5000
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a journal was at the last look, and where in the file that is."""
+    """How far a journal was at the last look, and where in the file that is.
+
+    `goes_on`: its job is to be begun again, and needs the workspace.
+    """
 
     expected: int = 0
     offset: int = 0
     seq: int = 0
     done_seq: int | None = None
     size: int = -1
+    goes_on: bool = False
     is_damaged: bool = False
 
 
@@ -59,6 +63,7 @@ class Spooler:
     _beat_at: float = 0.0
     _draining: bool = False
     _unacknowledged: set[JobId] = field(default_factory=set)
+    _begun_again: set[JobId] = field(default_factory=set)
     _workspaces: Workspaces = field(init=False)
     _to_publish: set[tuple[JobId, Epoch]] = field(default_factory=set)
 
@@ -68,6 +73,7 @@ class Spooler:
     def look(self) -> None:
         """One round. Whatever is away now is tried again in the next."""
         folders = [JobFolder(self.jobs, job) for job in self._job_ids()]
+        self._begun_again = set()
         with contextlib.suppress(Unavailable):
             self._resend(folders)
         with contextlib.suppress(Unavailable):
@@ -122,7 +128,9 @@ class Spooler:
                 self._let_go(key, folder)
             return False
         if progress.done_seq is not None and expected > progress.done_seq:
-            if not folder.is_held():
+            if progress.goes_on and folder.epochs() == [key[1]]:
+                self._begun_again.add(key[0])  # its workspace is here, and its next epoch yet to come
+            elif not folder.is_held():
                 self._let_go(key, folder)
             return False
         if stood_still and progress.seq >= expected:
@@ -140,6 +148,7 @@ class Spooler:
                 progress.seq = record.seq
                 if record.type is RecordType.JOB_DONE:
                     progress.done_seq = record.seq
+                    progress.goes_on = bool(record.data.get("again"))
         except BadRecord as error:
             if not progress.is_damaged:
                 _log.error("the spool %s is damaged: %s", path, error)
@@ -185,7 +194,7 @@ class Spooler:
             "free_slots": free_slots,
             "own_queue": own_queue,
             "holds": sorted(str(job) for job in holds),
-            "keeps": sorted(str(job) for job in self._workspaces.kept())[:MOST_KEPT],
+            "keeps": sorted(str(job) for job in (*self._begun_again, *self._workspaces.kept()))[:MOST_KEPT],
         }
         try:
             answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
@@ -198,7 +207,7 @@ class Spooler:
                 raise SystemExit(f"this runner's session is over: {problem.detail}") from None
             return
         for job in answer.get("let_go", []):
-            self._workspaces.let_go(JobId(UUID(job)))
+            self._let_go_of_workspace(JobId(UUID(job)))
         if answer.get("drain") and not self._draining:
             self._draining = True
             self.drain()
@@ -207,6 +216,16 @@ class Spooler:
         } | self._to_publish
         with contextlib.suppress(Unavailable):
             self._publish_again()
+
+    def _let_go_of_workspace(self, job: JobId) -> None:
+        """Its run has ended, and it is not begun again."""
+        self._workspaces.let_go(job)
+        folder = JobFolder(self.jobs, job)
+        if job in self._begun_again and not folder.is_held():
+            for epoch in folder.epochs():
+                self._progress.pop((job, epoch), None)
+                self.stream.forget(job, epoch)
+            folder.remove()
 
     def _publish_again(self) -> None:
         """What could not be published counts as held, and is tried again with the next look."""

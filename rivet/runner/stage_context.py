@@ -1,7 +1,6 @@
 """What a stage's module calls act on: its log, its values, and its room, opened when first needed."""
 
 import contextlib
-import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.secrets import StageSecrets
 from rivet.runner.stage_background import StageBackground
+from rivet.runner.stage_bench import StageBench
 from rivet.runner.stage_files import StageFiles
 from rivet.runner.stage_git import run_git
 from rivet.runner.stage_groups import StageGroups
@@ -73,19 +73,23 @@ class StageCalls:
         self.new_outputs: dict[str, Any] = {}
         self.output_lists = order.output_lists
         self.facts: Mapping[str, Any] = order.facts
-        self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self, self._go_on)
-        self.caches = StageCaches(order, desk.client, self, self._go_on)
+        self.bench = StageBench(self.run_program, self.tell)
+        self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self.bench, self._go_on)
+        self.caches = StageCaches(order, desk.client, self.bench, self._go_on)
         self.reports = StageReports(self._record, journal.masker.mask_value)
-        say = functools.partial(log.say, stream="rivet")
-        self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, say, self._go_on)
+        self.secrets = StageSecrets(order, stage.key, desk, folder, journal.masker, self.tell, self._go_on)
         self.web = StageWeb(
-            order.grants.hosts, desk.reach, self.secrets.joined, journal.masker.mask, say, self._go_on
+            order.grants.hosts, desk.reach, self.secrets.joined, journal.masker.mask, self.tell, self._go_on
         )
         self.background = StageBackground(self, log)
         self._groups = StageGroups(log)
 
     def say(self, level: str, text: str) -> None:
         self._log.say(level, text)
+
+    def tell(self, level: str, text: str) -> None:
+        """Say what is Rivet's own, not the script's."""
+        self._log.say(level, text, stream="rivet")
 
     def begin_group(self, name: str) -> int:
         return self._groups.begin(name)

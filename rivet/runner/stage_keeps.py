@@ -2,7 +2,8 @@
 
 from rivet.domain.ids import StageKey
 from rivet.domain.kept_rules import Kept
-from rivet.modules.contract import CallError, StageContext
+from rivet.modules.contract import CallError
+from rivet.runner.stage_context import StageCalls
 
 
 class StageKeeps:
@@ -11,7 +12,7 @@ class StageKeeps:
     A cache never fails a stage: what is wrong with it is a warning.
     """
 
-    def __init__(self, fields: Kept, key: str, stage: StageKey, calls: StageContext) -> None:
+    def __init__(self, fields: Kept, key: str, stage: StageKey, calls: StageCalls) -> None:
         self._fields, self._key, self._stage, self._calls = fields, key, stage, calls
 
     def before(self) -> None:
@@ -21,7 +22,7 @@ class StageKeeps:
             try:
                 self._calls.caches.restore(self._key, cache.fallback, cache.paths)
             except CallError as error:
-                self._calls.say("warn", str(error))
+                self._calls.tell("warn", str(error))
 
     def after(self, *, passed: bool) -> str | None:
         """Upload the artifacts, and save the cache of a stage that passed; what fails a stage that passed.
@@ -35,10 +36,10 @@ class StageKeeps:
             except CallError as error:
                 if passed:
                     return str(error)
-                self._calls.say("warn", str(error))
+                self._calls.tell("warn", str(error))
         if cache is not None and passed:
             try:
                 self._calls.caches.save(self._key, cache.paths)
             except CallError as error:
-                self._calls.say("warn", str(error))
+                self._calls.tell("warn", str(error))
         return None

@@ -73,7 +73,7 @@ def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
     for place in (folder.workspace, folder.home):
         if not place.exists():
             prepare_workspace(place, desk.uids.of(folder.path))
-    if is_new and first is not None and (stored or order.brings):
+    if is_new and first is not None and (stored or order.folder or order.brings):
         try:
             lay_out(order, first.key, [*stored, *order.brings], desk, folder, folder.note_said)
         except CallError as error:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from rivet.domain.artifact import Contents
-from rivet.domain.blob import shown_size
+from rivet.domain.blob import Manifest, shown_size
 from rivet.domain.ids import StageKey
 from rivet.domain.order import Order, OrderedStage
 from rivet.modules.contract import CallError
@@ -12,6 +12,8 @@ from rivet.runner.bench import OwnBench
 from rivet.runner.blobs import BlobLink
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
+from rivet.runner.laid_folder import TITLE as FOLDER
+from rivet.runner.laid_folder import lay_folder
 from rivet.runner.packing import Bench, Wanted, pack, pack_and_list, unpack_workspace
 from rivet.sandbox.isolation.namespaces import WORKSPACE
 
@@ -30,15 +32,28 @@ def lay_out(
 ) -> None:
     """Put what is stored into the job's workspace, one part over the other. Raises CallError.
 
-    `stage` is the one that is to begin.
+    `stage` is the one that is to begin. The folder that the run was started with comes first.
     """
     title = "workspace"
     began = time.monotonic()
     with OwnBench(order, stage, desk, folder, say) as bench:
+        if order.folder is not None:
+            _lay_folder(order, order.folder, desk, bench, say)
+        if not parts:
+            return
         link = BlobLink(order, desk.client, title, say, bench.go_on)
         files = unpack_workspace(bench, link, title, parts)
     size = shown_size(sum(part.blob.size for part in parts))
     say("info", f"{title}: fetched {_counted(files)}, {size}, in {time.monotonic() - began:.1f} s")
+
+
+def _lay_folder(
+    order: Order, blob: Manifest, desk: Desk, bench: OwnBench, say: Callable[[str, str], None]
+) -> None:
+    began = time.monotonic()
+    link = BlobLink(order, desk.client, FOLDER, say, bench.go_on)
+    files = lay_folder(bench, link, blob, link.terms("snapshot"))
+    say("info", f"{FOLDER}: {_counted(files)}, in {time.monotonic() - began:.1f} s")
 
 
 def store_workspace(order: Order, stage: StageKey, desk: Desk, folder: JobFolder, say: Say) -> None:

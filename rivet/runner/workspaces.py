@@ -33,7 +33,7 @@ class Workspaces:
     def start(self, folder: JobFolder, start: Start, uid_of: Callable[[Path], int | None]) -> None:
         """Give the job a copy of the workspace that another left, of the same user. Raises WorkspaceLost."""
         for _ in range(3):
-            source = self._place_of(start.job)
+            source = self._place_of(start)
             if source is None:
                 break
             self._same_user(source, folder, uid_of)
@@ -50,6 +50,9 @@ class Workspaces:
         """The job has ended, and others may start from its workspace."""
         place = self._kept / folder.path.name
         place.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # It may have been kept in an earlier epoch, and begun again after that.
+        remove_tree(place / "workspace")
+        (place / "epoch").write_text(str(max(folder.epochs(), default=0)))
         with contextlib.suppress(FileNotFoundError):
             (folder.path / "uid").rename(place / "uid")
         with contextlib.suppress(FileNotFoundError):
@@ -68,15 +71,27 @@ class Workspaces:
     def let_go(self, job: JobId) -> None:
         remove_tree(self._kept / str(job))
 
-    def _place_of(self, job: JobId) -> Path | None:
-        places = (self._kept / str(job), self._jobs / str(job))
-        return next((place for place in places if (place / "workspace").is_dir()), None)
+    def _place_of(self, start: Start) -> Path | None:
+        """Where it is as the job left it: what is there of another epoch is not what was asked for."""
+        kept, folder = self._kept / str(start.job), JobFolder(self._jobs, start.job)
+        if _epoch_of(kept) == start.epoch and (kept / "workspace").is_dir():
+            return kept
+        if folder.epochs()[-1:] == [start.epoch] and folder.workspace.is_dir():
+            return folder.path
+        return None
 
     def _same_user(self, source: Path, folder: JobFolder, uid_of: Callable[[Path], int | None]) -> None:
         note = source / "uid"
         if note.exists():
             (folder.path / "uid").write_text(note.read_text())
         uid_of(folder.path)
+
+
+def _epoch_of(kept: Path) -> int | None:
+    try:
+        return int((kept / "epoch").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def remember(folder: JobFolder, stage: StageKey) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.artifact import Contents
@@ -14,6 +14,7 @@ from rivet.domain.keeping import Paths
 from rivet.store.artifacts import columns_of, contents_of
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.kept_tables import BLOB, KEPT_FILES, SNAPSHOT
+from rivet.store.tables import JOB, RUN
 
 _CONTENTS = ("form", "filename", "root", "files", "blob_id", "created_at")
 _GET = (
@@ -45,6 +46,13 @@ _PUT_KEPT = _NEW_KEPT.on_conflict_do_update(
     set_={name: _NEW_KEPT.excluded[name] for name in ("paths", *_CONTENTS)},
 )
 
+# Their blobs, to which nothing refers then, go with all others that are unused.
+_ENDED = RUN.c.ended_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("for_s"))
+_FORGET_SNAPSHOTS = delete(SNAPSHOT).where(
+    SNAPSHOT.c.job_id.in_(select(JOB.c.id).join(RUN, RUN.c.id == JOB.c.run_id).where(_ENDED))
+)
+_FORGET_KEPT = delete(KEPT_FILES).where(KEPT_FILES.c.run_id.in_(select(RUN.c.id).where(_ENDED)))
+
 
 class PostgresSnapshots:
     def __init__(self, connection: Connection) -> None:
@@ -60,6 +68,9 @@ class PostgresSnapshots:
     def get(self, job: Job) -> Contents | None:
         row = self._connection.execute(_GET, {"job": job.id, "in_epoch": job.epoch}).one_or_none()
         return contents_of(row) if row else None
+
+    def forget_of_ended(self, for_s: float) -> int:
+        return self._connection.execute(_FORGET_SNAPSHOTS, {"for_s": for_s}).rowcount
 
 
 class PostgresKeeps:
@@ -77,6 +88,9 @@ class PostgresKeeps:
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]:
         rows = self._connection.execute(_OF_RUN, {"run": run})
         return {StageKey(row.stage): contents_of(row) for row in rows}
+
+    def forget_of_ended(self, for_s: float) -> int:
+        return self._connection.execute(_FORGET_KEPT, {"for_s": for_s}).rowcount
 
     def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
         if not stages:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, select, text, update
+from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, or_, select, text, update
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
 from rivet.domain.job import Group, Job
@@ -11,6 +11,7 @@ from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.engine.ports import Committed, Queued
 from rivet.store.runs import reason_of
+from rivet.store.seen import Seen
 from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
@@ -46,7 +47,9 @@ _BEGIN = text(
         WHERE id = :job AND epoch = :epoch AND status = :origin
         RETURNING id, epoch
     )
-    INSERT INTO outbox (job_id, epoch, queue) SELECT id, epoch, :queue FROM begun RETURNING epoch
+    INSERT INTO outbox (job_id, epoch, queue, not_before)
+    SELECT id, epoch, :queue, CASE WHEN :after_s > 0 THEN now() + make_interval(secs => :after_s) END
+    FROM begun RETURNING epoch
     """
 )
 _CLAIM = text(
@@ -77,9 +80,8 @@ _HELD = (
 _ADVANCE = (
     update(JOB)
     .where(*_HELD, JOB.c.ingested_seq == bindparam("from_seq"))
-    .values(ingested_seq=bindparam("to_seq"))
+    .values(ingested_seq=bindparam("to_seq"), last_seq=func.coalesce(bindparam("last"), JOB.c.last_seq))
 )
-_NOTE_LAST = update(JOB).where(*_HELD).values(last_seq=bindparam("last"))
 _OF_GOING_RUNS = (
     select(JOB.c.id)
     .join(RUN, RUN.c.id == JOB.c.run_id)
@@ -103,17 +105,22 @@ _SETTLEABLE = (
 _QUEUED = (
     select(OUTBOX.c.queue, func.count().label("jobs"))
     .join(JOB, (JOB.c.id == OUTBOX.c.job_id) & (JOB.c.epoch == OUTBOX.c.epoch))
-    .where(JOB.c.status == JobStatus.QUEUED.value)
+    .where(
+        JOB.c.status == JobStatus.QUEUED.value,
+        or_(OUTBOX.c.not_before.is_(None), OUTBOX.c.not_before <= func.now()),
+    )
     .group_by(OUTBOX.c.queue)
 )
 
 
 class PostgresJobs:
-    def __init__(self, connection: Connection, committed: Committed) -> None:
+    def __init__(self, connection: Connection, committed: Committed, seen: Seen) -> None:
         self._connection = connection
         self._committed = committed
+        self._seen = seen
 
     def add(self, job: Job) -> None:
+        self._seen.changed("jobs")
         self._connection.execute(
             _ADD,
             {
@@ -140,17 +147,23 @@ class PostgresJobs:
 
     def lock(self, job: JobId) -> Job | None:
         row = self._connection.execute(_LOCK, {"job": job}).one_or_none()
+        self._seen.locked()
         return job_of(row) if row else None
 
     def of_run(self, run: RunId) -> Sequence[Job]:
+        return self._seen.read("jobs", run, lambda: self._of_run(run))
+
+    def _of_run(self, run: RunId) -> Sequence[Job]:
         return [job_of(row) for row in self._connection.execute(_IN_ORDER, {"run": run})]
 
     def lock_of_run(self, run: RunId) -> Sequence[Job]:
         locked = [job_of(row) for row in self._connection.execute(_LOCK_OF_RUN, {"run": run})]
+        self._seen.locked()
         return sorted(locked, key=lambda job: job.ordinal)
 
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(job.status, to)
+        self._seen.changed("jobs")
         moved = self._connection.execute(
             _MOVE,
             {
@@ -175,6 +188,7 @@ class PostgresJobs:
         return [job for job in jobs if job not in going]
 
     def add_waits(self, run: RunId, job: JobId, more: Sequence[JobId]) -> None:
+        self._seen.changed("jobs")
         self._connection.execute(_ADD_WAITS, {"run": run, "job": job, "more": list(more)})
 
     def is_at_work(self, job: JobId) -> bool:
@@ -182,36 +196,35 @@ class PostgresJobs:
         return found is not None and found.status in (JobStatus.QUEUED, JobStatus.RUNNING)
 
     def ask_cancel(self, job: Job) -> bool:
+        self._seen.changed("jobs")
         asked = self._connection.execute(_ASK_CANCEL, {"job": job.id})
         return asked.rowcount == 1
 
-    def begin(self, job: Job, queue: str) -> Epoch | None:
+    def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
-        begun = self._connection.execute(
-            _BEGIN,
-            {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue},
-        ).scalar_one_or_none()
+        self._seen.changed("jobs")
+        told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
+        begun = self._connection.execute(_BEGIN, {**told, "after_s": after_s}).scalar_one_or_none()
         if begun is None:
             return None
-        self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
+        if after_s <= 0:
+            self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
         return Epoch(begun)
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         MOVES.check(job.status, JobStatus.RUNNING)
+        self._seen.changed("jobs")
         claimed = self._connection.execute(
             _CLAIM, {"job": job.id, "epoch": job.epoch, "runner": runner, "session": session}
         )
         return claimed.one_or_none() is not None
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
-        advanced = self._connection.execute(
-            _ADVANCE, {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq}
-        )
-        return advanced.rowcount == 1
-
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
-        noted = self._connection.execute(_NOTE_LAST, {"job": job, "in_epoch": epoch, "last": last_seq})
-        return noted.rowcount == 1
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
+        self._seen.changed("jobs")
+        told = {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq, "last": last_seq}
+        return self._connection.execute(_ADVANCE, told).rowcount == 1
 
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
         return [

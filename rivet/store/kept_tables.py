@@ -94,6 +94,16 @@ SNAPSHOT = Table(
     _made("created_at", _TIME),
 )
 
+FOLDER = Table(  # what runs were started from; the blob is a tar packed with zstd
+    "folder",
+    METADATA,
+    Column("project_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("blob_id", Uuid, nullable=False),
+    _made("created_at", _TIME),
+    _made("used_at", _TIME),
+)
+
 KEPT_FILES = Table(
     "kept_files",
     METADATA,

@@ -16,10 +16,12 @@ _QUEUED = (
     .order_by(OUTBOX.c.created_at, OUTBOX.c.job_id)
     .limit(bindparam("most"))
 )
+_DUE = or_(OUTBOX.c.not_before.is_(None), OUTBOX.c.not_before <= func.now())
 _UNPUBLISHED = _QUEUED.where(
-    or_(OUTBOX.c.published_at.is_(None), OUTBOX.c.generation != bindparam("now_is"))
+    _DUE, or_(OUTBOX.c.published_at.is_(None), OUTBOX.c.generation != bindparam("now_is"))
 )
 _OF_QUEUE = _QUEUED.where(OUTBOX.c.queue == bindparam("of_queue"))
+_DUE_OF_QUEUE = _OF_QUEUE.where(_DUE)
 _MARK = (
     update(OUTBOX)
     .where(OUTBOX.c.job_id == bindparam("job"), OUTBOX.c.epoch == bindparam("in_epoch"))
@@ -35,8 +37,9 @@ class PostgresOutbox:
         rows = self._connection.execute(_UNPUBLISHED, {"now_is": generation, "most": limit})
         return [_queued(row) for row in rows]
 
-    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
-        rows = self._connection.execute(_OF_QUEUE, {"of_queue": queue, "most": limit})
+    def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
+        wanted = _DUE_OF_QUEUE if due else _OF_QUEUE
+        rows = self._connection.execute(wanted, {"of_queue": queue, "most": limit})
         return [_queued(row) for row in rows]
 
     def mark(self, queued: Queued, generation: str) -> None:

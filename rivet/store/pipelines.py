@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, union, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from rivet.domain.errors import NotFound
 from rivet.domain.ids import PipelineId, ProjectId, VersionId
 from rivet.engine.ports import Pipeline, Project, Version
+from rivet.store.blobs import PostgresBlobs
+from rivet.store.kept_tables import ARTIFACT, CACHE, KEPT_FILES, SNAPSHOT
 from rivet.store.plain_json import storable
-from rivet.store.tables import PIPELINE, PROJECT, VERSION, AnyRow
+from rivet.store.tables import JOB, PIPELINE, PROJECT, RUN, VERSION, AnyRow
 
 _PIPELINE = (
     PIPELINE.c.id,
@@ -56,6 +59,23 @@ _NEWEST = (
     .order_by(VERSION.c.number.desc())
     .limit(1)
 )
+_LOCK = select(PIPELINE.c.id).where(PIPELINE.c.id == bindparam("pipeline")).with_for_update()
+_OF_PIPELINE = RUN.c.pipeline_id == bindparam("pipeline")
+_GOING_ON = select(func.count()).select_from(RUN).where(_OF_PIPELINE, RUN.c.ended_at.is_(None))
+_BLOBS = union(
+    select(ARTIFACT.c.blob_id).join(RUN, RUN.c.id == ARTIFACT.c.run_id).where(_OF_PIPELINE),
+    select(KEPT_FILES.c.blob_id).join(RUN, RUN.c.id == KEPT_FILES.c.run_id).where(_OF_PIPELINE),
+    select(SNAPSHOT.c.blob_id)
+    .join(JOB, JOB.c.id == SNAPSHOT.c.job_id)
+    .join(RUN, RUN.c.id == JOB.c.run_id)
+    .where(_OF_PIPELINE),
+    select(CACHE.c.blob_id).where(CACHE.c.pipeline_id == bindparam("pipeline")),
+)
+_DELETE = (
+    delete(RUN).where(_OF_PIPELINE),
+    delete(VERSION).where(VERSION.c.pipeline_id == bindparam("pipeline")),
+    delete(PIPELINE).where(PIPELINE.c.id == bindparam("pipeline")),
+)
 
 
 class PostgresPipelines:
@@ -80,7 +100,10 @@ class PostgresPipelines:
         return _pipeline(self._connection.execute(_BY_SLUG, {"project": project, "slug": slug}).one())
 
     def take_run_number(self, pipeline: PipelineId) -> int:
-        return int(self._connection.execute(_TAKE_RUN, {"pipeline": pipeline}).scalar_one())
+        number = self._connection.execute(_TAKE_RUN, {"pipeline": pipeline}).scalar_one_or_none()
+        if number is None:
+            raise NotFound("the pipeline was deleted just now")
+        return int(number)
 
     def add_version(
         self, pipeline: PipelineId, lua: str, definition: Mapping[str, Any], digest: str, *, publish: bool
@@ -111,6 +134,22 @@ class PostgresPipelines:
             _NEWEST if number is None else _PUBLISHED, {"pipeline": pipeline, "number": number}
         ).one_or_none()
         return _version(found) if found else None
+
+
+    def delete(self, pipeline: PipelineId) -> int:
+        named = {"pipeline": pipeline}
+        # Who starts a run takes its number from this row: none begins from here on.
+        self._connection.execute(_LOCK, named)
+        going_on = int(self._connection.execute(_GOING_ON, named).scalar_one())
+        if going_on:
+            return going_on
+        blobs = self._connection.execute(_BLOBS, named).scalars().all()
+        for statement in _DELETE:
+            self._connection.execute(statement, named)
+        kept = PostgresBlobs(self._connection)
+        for blob in blobs:
+            kept.forget(blob)
+        return 0
 
 
 def _pipeline(row: AnyRow) -> Pipeline:

@@ -13,6 +13,7 @@ from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.states import Reason
 from rivet.store.failures import told_as_unavailable
+from rivet.store.plain_json import storable
 from rivet.store.read_told import annotations_of, summary_of
 from rivet.store.records import iso
 
@@ -31,12 +32,16 @@ _RUNS = """
     JOIN run_clock ON run_clock.run_id = run.id
 """
 _ONE = text(_RUNS + " WHERE run.id = :run")
+_IS_THERE = text("SELECT 1 FROM run WHERE id = :run")
 _PAGE = text(
     _RUNS
     + """
     WHERE (CAST(:project AS text) IS NULL OR project.slug = :project)
       AND (CAST(:pipeline AS text) IS NULL OR pipeline.slug = :pipeline)
       AND (CAST(:status AS text) IS NULL OR run.status = :status)
+      AND (CAST(:trigger AS text) IS NULL OR run.trigger = :trigger)
+      AND (CAST(:since AS timestamptz) IS NULL OR run.created_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR run.created_at < :until)
       AND (CAST(:before AS uuid) IS NULL OR run.id < :before)
     ORDER BY run.id DESC LIMIT :most
     """
@@ -120,6 +125,12 @@ class RunReads:
         bounds = {"lowest": UUID(prefix.ljust(32, "0")), "highest": UUID(prefix.ljust(32, "f"))}
         return [RunId(run) for run in connection.execute(_BY_PREFIX, bounds).scalars()]
 
+    def require(self, run: RunId) -> None:
+        """Raises NotFound."""
+        with told_as_unavailable(), self._engine.connect() as connection:
+            if connection.execute(_IS_THERE, {"run": run}).one_or_none() is None:
+                raise NotFound(f"there is no run {run}")
+
     def one(self, run: RunId, base_url: str) -> Shown:
         """Raises NotFound."""
         with told_as_unavailable(), self._engine.connect() as connection:
@@ -135,6 +146,9 @@ class RunReads:
         project: str | None,
         pipeline: str | None,
         status: str | None,
+        trigger: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         before: UUID | None,
         limit: int,
         base_url: str,
@@ -144,7 +158,8 @@ class RunReads:
             rows = connection.execute(
                 _PAGE,
                 {
-                    "project": project, "pipeline": pipeline, "status": status,
+                    "project": _plain(project), "pipeline": _plain(pipeline), "status": status,
+                    "trigger": _plain(trigger), "since": since, "until": until,
                     "before": before, "most": limit + 1,
                 },
             ).all()
@@ -258,6 +273,10 @@ def _attempt(row: Any) -> Shown:
         "ended_at": _time(row.ended_at),
         "lines": row.lines,
     }
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else storable(text)
 
 
 def _time(at: datetime | None) -> str | None:

@@ -10,10 +10,8 @@ from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
 from rivet.domain.run import Plan, Run
 from rivet.domain.states import FINISHED_RUN, Reason, RunStatus
 from rivet.domain.transitions import RUN as MOVES
+from rivet.store.seen import Seen
 from rivet.store.tables import PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
-
-MOST_LINES = 2**31
-"""Of one batch; what a runner counts is bounded before it is added up."""
 
 _ADD = insert(RUN)
 _ADD_CLOCK = insert(RUN_CLOCK)
@@ -64,16 +62,12 @@ _OPEN = text(
     ORDER BY run.id LIMIT :most
     """
 )
-_ADD_LINES = (
-    update(RUN_CLOCK)
-    .where(RUN_CLOCK.c.run_id == bindparam("run"))
-    .values(lines=RUN_CLOCK.c.lines + bindparam("more"))
-)
 
 
 class PostgresRuns:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, seen: Seen) -> None:
         self._connection = connection
+        self._seen = seen
 
     def add(self, run: Run) -> None:
         self._connection.execute(
@@ -93,23 +87,29 @@ class PostgresRuns:
                 "trigger": run.trigger,
                 "created_at": run.created_at,
                 "turn": run.turn,
+                "folder": None if run.folder is None else bytes.fromhex(run.folder),
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
 
     def get(self, run: RunId) -> Run | None:
+        return self._seen.read("run", run, lambda: self._get(run))
+
+    def _get(self, run: RunId) -> Run | None:
         row = self._connection.execute(_GET, {"run": run}).one_or_none()
         return run_of(row) if row else None
 
     def lock(self, run: RunId) -> Run | None:
         # Two statements: what the second reads is as of after the lock was had.
         self._connection.execute(_LOCK, {"run": run})
+        self._seen.locked()
         return self.get(run)
 
     def move(
         self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None
     ) -> bool:
         MOVES.check(run.status, to)
+        self._seen.changed("run")
         moved = self._connection.execute(
             _MOVE,
             {"run": run.id, "origin": run.status.value, "to": to.value, "why": reason, "by": cancelled_by},
@@ -118,12 +118,14 @@ class PostgresRuns:
 
     def lock_turn(self, project: ProjectId, turn: str) -> None:
         self._connection.execute(_LOCK_TURN, {"group": f"{project}:{turn}"})
+        self._seen.locked()
 
     def of_turn(self, project: ProjectId, turn: str) -> Sequence[Run]:
         rows = self._connection.execute(_OF_TURN, {"of_project": project, "of_turn": turn})
         return [run_of(row) for row in rows]
 
     def admit(self, run: Run) -> bool:
+        self._seen.changed("run")
         return self._connection.execute(_ADMIT, {"run": run.id}).rowcount == 1
 
     def turns(self) -> Sequence[tuple[ProjectId, str]]:
@@ -131,9 +133,6 @@ class PostgresRuns:
 
     def with_open_matrix(self, limit: int) -> Sequence[RunId]:
         return [RunId(run) for run in self._connection.execute(_OPEN, {"most": limit}).scalars()]
-
-    def add_lines(self, run: RunId, lines: int) -> None:
-        self._connection.execute(_ADD_LINES, {"run": run, "more": min(max(lines, 0), MOST_LINES)})
 
 
 def run_of(row: AnyRow) -> Run:
@@ -159,6 +158,7 @@ def run_of(row: AnyRow) -> Run:
         lines=row.lines,
         waited_s=row.waited_s,
         turn=row.turn,
+        folder=None if row.folder is None else bytes(row.folder).hex(),
     )
 
 

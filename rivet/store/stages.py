@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Select,
     Text,
     TextClause,
     bindparam,
@@ -25,7 +26,9 @@ from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
 from rivet.store.plain_json import storable, to_json
-from rivet.store.runs import MOST_LINES, reason_of
+from rivet.store.records import MOST_LINES
+from rivet.store.runs import reason_of
+from rivet.store.seen import Seen
 from rivet.store.tables import ATTEMPT, OUTPUT, STAGE, AnyRow
 
 MAX_OUTPUT_NAME = 255
@@ -149,10 +152,12 @@ _SET_OUTPUT = _NEW_OUTPUT.on_conflict_do_update(
 
 
 class PostgresStages:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, seen: Seen) -> None:
         self._connection = connection
+        self._seen = seen
 
     def add(self, stages: Iterable[Stage]) -> None:
+        self._seen.changed("stages")
         rows = [
             {
                 "id": stage.id,
@@ -173,13 +178,17 @@ class PostgresStages:
             self._connection.execute(_ADD, rows)
 
     def of_job(self, job: JobId) -> Sequence[Stage]:
-        return [_stage(row) for row in self._connection.execute(_OF_JOB, {"job": job})]
+        return self._seen.read("stages", job, lambda: self._read(_OF_JOB, {"job": job}))
 
     def of_run(self, run: RunId) -> Sequence[Stage]:
-        return [_stage(row) for row in self._connection.execute(_OF_RUN, {"run": run})]
+        return self._seen.read("stages", run, lambda: self._read(_OF_RUN, {"run": run}))
+
+    def _read(self, query: Select[Any], of: Mapping[str, Any]) -> Sequence[Stage]:
+        return [_stage(row) for row in self._connection.execute(query, of)]
 
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(stage.status, to)
+        self._seen.changed("stages")
         moved = self._connection.execute(
             _MOVE, {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
         )
@@ -190,19 +199,23 @@ class PostgresStages:
     def ask_cancel(self, stage: Stage, actor: str) -> bool:
         if MOVES.is_terminal(stage.status):
             return False
+        self._seen.changed("stages")
         asked = self._connection.execute(
             _ASK_CANCEL, {"stage": stage.id, "origin": stage.status.value, "by": storable(actor)}
         )
         return asked.rowcount == 1
 
     def make_room(self, run: RunId, ordinal: int, count: int) -> None:
+        self._seen.changed("stages")
         self._connection.execute(_MAKE_ROOM, {"run": run, "place": ordinal, "count": count})
 
     def become(self, stage: Stage, copy: Stage) -> None:
+        self._seen.changed("stages")
         told = {"key": copy.key, "name": storable(copy.name), "spec": copy.spec.as_dict()}
         self._connection.execute(_BECOME.values(told), {"stage": stage.id})
 
     def note_approval(self, stage: Stage, actor: str) -> None:
+        self._seen.changed("stages")
         self._connection.execute(_NOTE_APPROVAL, {"stage": stage.id, "by": storable(actor)})
 
     def expired(self, limit: int) -> Sequence[tuple[RunId, StageId]]:
@@ -216,6 +229,7 @@ class PostgresStages:
         return [(RunId(row.run_id), StageId(row.id)) for row in rows]
 
     def start_attempt(self, attempt: Attempt) -> bool:
+        self._seen.changed("stages")
         started = self._connection.execute(
             _START,
             {

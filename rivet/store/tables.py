@@ -91,6 +91,7 @@ RUN = Table(
     Column("waiting_since", _TIME),  # for a person; such time does not count
     _made("waited_s", Double),
     Column("turn", Text),  # the group in which runs take turns
+    Column("folder", LargeBinary),  # the SHA-256 of the one that it starts from
     UniqueConstraint("pipeline_id", "number"),
 )
 
@@ -187,6 +188,7 @@ OUTBOX = Table(  # of queued jobs alone: a row goes when its job leaves the queu
     _made("created_at", _TIME),
     Column("published_at", _TIME),
     Column("generation", Text),
+    Column("not_before", _TIME),
 )
 
 RUNNER = Table(
@@ -279,4 +281,16 @@ TOKEN = Table(
     Column("queues", ARRAY(Text), nullable=False),
     _made("created_at", _TIME),
     Column("revoked_at", _TIME),
+)
+
+ANSWERED = Table(  # POST requests that came with an Idempotency-Key
+    "answered",
+    METADATA,
+    Column("token_id", Uuid, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request", LargeBinary, nullable=False),  # the SHA-256 of what was asked
+    Column("made_id", Uuid, nullable=False),  # of what the request makes
+    _made("begun_at", _TIME),  # last
+    _made("created_at", _TIME),
+    Column("answer", LargeBinary),  # sealed; null: not answered yet
 )

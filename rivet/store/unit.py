@@ -9,11 +9,13 @@ from sqlalchemy import Connection, Engine, func, select
 
 from rivet.domain.ids import JobId, ProjectId, RunId, StageKey
 from rivet.engine.ports import Committed, Tx
+from rivet.store.answered import PostgresAnswered
 from rivet.store.artifacts import PostgresArtifacts
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
+from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
@@ -25,6 +27,7 @@ from rivet.store.reports import PostgresReports
 from rivet.store.runners import PostgresRunners
 from rivet.store.runs import PostgresRuns
 from rivet.store.secrets import PostgresSecrets
+from rivet.store.seen import Seen
 from rivet.store.stages import PostgresStages
 from rivet.store.tokens import PostgresTokens
 
@@ -52,7 +55,9 @@ class PostgresStore:
     def begin(self) -> Iterator[Tx]:
         committed = Committed()
         with told_as_unavailable(), self.engine.begin() as connection:
-            yield Transaction(connection, committed)
+            tx = Transaction(connection, committed)
+            yield tx
+            tx.records.write()
         if self.on_commit and not committed.is_empty():
             try:
                 self.on_commit(committed)
@@ -71,13 +76,14 @@ class Transaction:
         self._connection = connection
         self._committed = committed
         self._now: datetime | None = None
+        seen = Seen()
         self.pipelines = PostgresPipelines(connection)
-        self.runs = PostgresRuns(connection)
-        self.jobs = PostgresJobs(connection, committed)
-        self.stages = PostgresStages(connection)
+        self.runs = PostgresRuns(connection, seen)
+        self.jobs = PostgresJobs(connection, committed, seen)
+        self.stages = PostgresStages(connection, seen)
         self.leases = PostgresLeases(connection)
         self.runners = PostgresRunners(connection)
-        self.records = PostgresRecords(connection, committed, self.now)
+        self.records = PostgresRecords(connection, committed)
         self.outbox = PostgresOutbox(connection)
         self.secrets = PostgresSecrets(connection)
         self.tokens = PostgresTokens(connection)
@@ -88,6 +94,8 @@ class Transaction:
         self.snapshots = PostgresSnapshots(connection)
         self.keeps = PostgresKeeps(connection)
         self.reports = PostgresReports(connection)
+        self.folders = PostgresFolders(connection)
+        self.answered = PostgresAnswered(connection)
 
     def now(self) -> datetime:
         if self._now is None:

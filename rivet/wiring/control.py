@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from rivet.blobs.stored import open_blobs
 from rivet.dispatch import Dispatch
 from rivet.domain.errors import BadRecord, Unavailable
 from rivet.domain.ids import Epoch, JobId, RunId
 from rivet.domain.record import Record, stand_in, unpack, unreadable
 from rivet.engine.admit_runs import admit_runs
+from rivet.engine.drop_unused import drop_unused
 from rivet.engine.expand_matrix import expand_matrices
+from rivet.engine.forget_answers import forget_answers
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
 from rivet.engine.ports import Store
@@ -38,6 +41,7 @@ INGEST_WAIT_MS = 250
 LOOK_S = 5.0
 LEADER_S = 5.0
 AWAY_S = 0.5
+CLEAR_EVERY_S = 3600.0
 
 
 class Control:
@@ -49,6 +53,7 @@ class Control:
         outlet = Outlet(self._dispatch, TailPublisher(settings.broker_url))
         self.store: Store = PostgresStore(settings.database_url, outlet)
         outlet.store, outlet.expand = self.store, self._expand
+        self._blobs = open_blobs(settings.artifacts_url, settings.home / "artifacts")
         self._evaluator = LuaEvaluator(Zygote())
         self._ids = Uuid7()
         self._me = uuid4()
@@ -57,7 +62,7 @@ class Control:
         self._short: dict[str, int] = {}
 
     def start(self) -> None:
-        for name, work in (("ingest", self._ingest), ("upkeep", self._upkeep)):
+        for name, work in (("ingest", self._ingest), ("upkeep", self._upkeep), ("clearing", self._clear)):
             thread = threading.Thread(target=self._for_ever, args=(name, work), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -164,11 +169,18 @@ class Control:
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
         watch_leases(self._settings.lease_seconds, store=self.store)
         watch_approvals(store=self.store)
+        forget_answers(store=self.store)
         self._open_up()
         watch_times(self._settings.lease_seconds, store=self.store)
         let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
         self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))
 
+    def _clear(self) -> None:
+        """Seldom, and beside the upkeep: it may take long."""
+        dropped = drop_unused(store=self.store, blobs=self._blobs)
+        if dropped:
+            _log.info("dropped %d pieces of blobs that nothing refers to any more", dropped)
+        self._over.wait(CLEAR_EVERY_S)
 
 
 def _readable(batch: Batch) -> Sequence[Record]:

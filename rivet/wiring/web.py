@@ -17,7 +17,7 @@ from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.plan_ports import Rehearser
 from rivet.engine.ports import Ids
 from rivet.journal.tail import LiveTail, TailPublisher
-from rivet.keyring import Keyring, SecretVault, TicketSigner
+from rivet.keyring import Keyring, Sealer, SecretVault, TicketSigner
 from rivet.modules.plugins import plugin_names
 from rivet.redis_link import connect
 from rivet.sandbox.lua import NoChild, Zygote
@@ -52,6 +52,7 @@ class Web:
     evaluator: Rehearser
     tickets: TicketSigner
     vault: SecretVault
+    answers: Sealer
     ids: Ids
     blobs: StoredBlobs
     tail: LiveTail
@@ -116,6 +117,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         evaluator=LuaEvaluator(zygote, settings.time_limits(), plugin_names(settings.plugins)),
         tickets=keyring.tickets(),
         vault=keyring.vault(),
+        answers=keyring.sealer("answers"),
         ids=Uuid7(),
         blobs=open_blobs(settings.artifacts_url, settings.home / "artifacts"),
         tail=LiveTail(settings.broker_url),

@@ -15,7 +15,7 @@ from pathlib import Path
 from .cases import Case, UnreadableCases, read_cases
 from .judge import Verdict
 from .listeners import allowed_server, name_server
-from .pipeline import STAGE_S, Limits
+from .pipeline import STAGE_S
 from .play import Player
 from .target import target
 
@@ -54,7 +54,7 @@ def play(cases: list[Case], ordinary: bool, asked: argparse.Namespace) -> tuple[
             print(f"as {who}: {len(cases)} cases, {asked.at_once} at once", flush=True)
             print(_row("case", "expected", "outcome", "ms", "verdict"), flush=True)
         host = "rebind.test" if names is not None and os.geteuid() == 0 else None
-        player = Player(system, asked.at_once, host, Limits(seconds=asked.seconds))
+        player = Player(system, asked.at_once, host, asked.seconds)
         verdicts = player.play(cases, lambda verdict: _tell(verdict, who, asked.json))
         left = player.after_all()
     for found in left:
@@ -97,7 +97,7 @@ def _arguments() -> argparse.Namespace:
     who.add_argument("--ordinary", action="store_true", help="the runner is an ordinary user's, and no root's besides")
     who.add_argument("--root", action="store_true", help="the runner is root's, and no ordinary user's besides")
     parser.add_argument("--at-once", type=int, default=3, help="cases side by side (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=STAGE_S, help="what a stage may take (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=STAGE_S, help="what a stage may take that time may end (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one object a case instead of the table")
     return parser.parse_args()
 

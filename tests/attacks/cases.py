@@ -14,7 +14,8 @@ OUTCOMES = ("safe", "error", "denied", "timeout", "memory")
 
 _HEAD = re.compile(r"^--- *name: *(?P<name>.*?) *(?:\| *expect: *(?P<expect>.*?) *)?$")
 _PLACEHOLDER = re.compile(r"@@([A-Z0-9_]+)@@")
-_CONTAINERS = re.compile(r"\bdocker\s*[.\[]")
+_TEXTS = re.compile(r"\[\[.*?\]\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|--[^\n]*", re.DOTALL)
+_CONTAINERS = re.compile(r"(?<![\w.])(docker|container)\s*[.\[]")
 _GRANTS_NONE = re.compile(r"^-- grants: none\s*$", re.MULTILINE)
 _ALSO = re.compile(r"^-- also: (.+)$", re.MULTILINE)
 
@@ -34,8 +35,8 @@ class Case:
 
     @property
     def names_containers(self) -> bool:
-        """It calls what Rivet does not have yet."""
-        return _CONTAINERS.search(self.lua) is not None
+        """It calls what Rivet does not have yet: not in a text or a comment, but as Lua."""
+        return _CONTAINERS.search(_TEXTS.sub('""', self.lua)) is not None
 
     @property
     def is_granted_network(self) -> bool:

@@ -2,21 +2,24 @@
 
 import contextlib
 import glob
+import hashlib
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .canaries import Canaries
 from .cases import Case
-from .told import Told
+from .outcome import Told
 
 ORPHAN_WAIT_S = 1.0
 OVERTIME_S = 10.0
 FORGED = "forge-host-protocol"
-_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udcff]")
+"""Controls of C0 and C1, and bytes that are no UTF-8; tab and line feed are what a log is made of."""
 _PLANTED = "/tmp/pwned*"
 
 
@@ -45,8 +48,10 @@ class Verdict:
         return self.inapplicable or "; ".join(self.findings) or self.invalid or self.note
 
 
-def judge_told(case: Case, told: Told, canaries: Canaries, seconds: float) -> Verdict:
-    """What a run told about itself. `seconds` is the time that it was allowed."""
+def judge_told(
+    case: Case, told: Told, canaries: Canaries, seconds: float, overtime_s: float = OVERTIME_S
+) -> Verdict:
+    """What a run told about itself. `seconds` is the time that it was allowed; over `overtime_s` more is too much."""
     verdict = Verdict(case, told.outcome, told.milliseconds, invalid=told.is_invalid)
     if told.outcome not in case.expect:
         verdict.findings.append(f"ended {told.outcome}, not {' or '.join(sorted(case.expect))}: {told.message[:300]}")
@@ -55,14 +60,16 @@ def judge_told(case: Case, told: Told, canaries: Canaries, seconds: float) -> Ve
     said = [line.text for line in told.lines if line.stream == "log" and "PWNED" in line.text]
     if said:
         verdict.findings.append(f"it says: {said[0][:200]}" + (f" (and {len(said) - 1} more)" if said[1:] else ""))
-    leaks = canaries.found_in(told.raw_log) + canaries.found_in("\n".join(line.text for line in told.lines).encode())
+    texts = "\n".join(line.text for line in told.lines).encode("utf-8", "surrogateescape")
+    leaks = canaries.found_in(told.raw_log) + canaries.found_in(texts)
     for stored in told.stored:
         leaks += canaries.found_in(stored)
     verdict.findings += [f"leaked: {leak}" for leak in dict.fromkeys(leaks)]
-    if raw := _CONTROL.search(told.raw_log):
-        around = told.raw_log[max(0, raw.start() - 20) : raw.end() + 20]
+    stored_text = told.raw_log.decode("utf-8", "surrogateescape")
+    if raw := _CONTROL.search(stored_text):
+        around = stored_text[max(0, raw.start() - 20) : raw.end() + 20]
         verdict.findings.append(f"raw control bytes are stored in the log: {around!r}")
-    if told.milliseconds > (seconds + OVERTIME_S) * 1000:
+    if told.milliseconds > (seconds + overtime_s) * 1000:
         verdict.findings.append(f"it took {told.milliseconds / 1000:.1f} s, and {seconds:g} s were allowed")
     return verdict
 
@@ -97,6 +104,20 @@ def orphans() -> set[str]:
                 if name.startswith("RIVETORPHAN"):
                     found.add(name)
     return found
+
+
+def state_of(folder: Path) -> str:
+    """A digest of all that is in a folder: names, kinds, modes, owners and contents."""
+    digest = hashlib.sha256()
+    for at, folders, files in sorted(os.walk(folder)):
+        for name in sorted((".", *folders, *files)):
+            path = Path(at) / name
+            with contextlib.suppress(FileNotFoundError):
+                told = path.lstat()
+                digest.update(repr((str(path), told.st_mode, told.st_uid, told.st_size)).encode())
+                if path.is_file() and not path.is_symlink():
+                    digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def orphans_of(case: Case) -> set[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from .cases import Case
 
 PRELUDE = (Path(__file__).parent / "prelude.lua").read_text()
-STAGE_S = 8
-"""Seconds that a stage under attack may take: far less than usual, so that those without an end have one."""
+STAGE_S = 8.0
+"""Seconds that a stage under attack may take if time may end it: far less than usual."""
+PATIENT_S = 60.0
+"""What one may take that is to end in another way."""
 
 _TEXT = """\
 {prelude}
@@ -38,6 +40,11 @@ class Limits:
 
     seconds: float = STAGE_S
     memory: str = "48MiB"
+
+    @classmethod
+    def of(cls, case: Case, seconds: float) -> "Limits":
+        """`seconds` where time may end the case."""
+        return cls(seconds if "timeout" in case.expect else max(PATIENT_S, seconds))
 
 
 def prelude_lines() -> int:

@@ -12,7 +12,7 @@ from ..system.rivet_home import RivetHome
 from .cases import Case
 from .judge import OVERTIME_S, Verdict, judge_host, judge_told, orphans_of, worker_findings
 from .listeners import Bait
-from .pipeline import Limits, pipeline_text
+from .pipeline import STAGE_S, Limits, pipeline_text
 from .target import QUEUE, Target
 from .told import told_by
 
@@ -31,7 +31,7 @@ class Player:
     target: Target
     at_once: int
     rebind_host: str | None
-    limits: Limits = field(default_factory=Limits)
+    seconds: float = STAGE_S
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _number: int = 0
     _bystander: str = ""
@@ -42,18 +42,23 @@ class Player:
     def play(self, cases: Sequence[Case], say: Say = lambda _: None) -> list[Verdict]:
         """Each case once beside others; what is not held is played again alone, and judged by that as well."""
         with ThreadPoolExecutor(max(1, self.at_once)) as pool:
-            first = list(pool.map(self._beside_others, cases))
-        print([(v.case.name, v.why) for v in first if v.word in ("breached", "invalid")])
-        verdicts = []
-        for verdict in first:
-            if verdict.word in ("breached", "invalid"):
-                verdict = self._again(verdict)
-            verdicts.append(verdict)
-            say(verdict)
+            verdicts = []
+            for verdict in pool.map(self._beside_others, cases):
+                verdicts.append(verdict)
+                if not _is_doubtful(verdict):
+                    say(verdict)
+        for at, verdict in enumerate(verdicts):
+            if _is_doubtful(verdict):
+                verdicts[at] = self._again(verdict)
+                say(verdicts[at])
         return verdicts
 
     def _beside_others(self, case: Case) -> Verdict:
-        return self.one(case, alone=False)
+        try:
+            return self.one(case, alone=False)
+        except Exception as broken:
+            # Another case may have broken what this one needed: it is played again, and then it may raise.
+            return Verdict(case, "-", invalid=f"the harness failed: {broken}")
 
     def _again(self, first: Verdict) -> Verdict:
         """Alone. What was found beside others and not now may have been another's doing, or for want of time."""
@@ -68,7 +73,7 @@ class Player:
         """Play one case and judge it. With `alone` nothing else is under way, and all is its doing."""
         if case.names_containers:
             return Verdict(case, "-", inapplicable="it calls docker, and Rivet has no containers yet")
-        target, canaries = self.target, self.target.canaries
+        target, canaries, limits = self.target, self.target.canaries, Limits.of(case, self.seconds)
         if alone and self._bystander != target.state_of_bystander():
             target.start_bystander()
             self._bystander = target.state_of_bystander()
@@ -76,16 +81,16 @@ class Player:
         with Bait(canaries["CANARY_HTTP"].encode()) as bait:
             lua = case.filled(self._values(bait))
             try:
-                run = self._start(case, lua)
+                run = self._start(case, lua, limits)
             except ApiProblem as problem:
-                return Verdict(case, "refused", invalid=f"the pipeline was refused: {problem.detail[:300]}")
+                return _refused(case, problem)
             try:
-                ended = target.home.finish(run, self.limits.seconds * 3 + OVERTIME_S + AWAY_S)
+                ended = target.home.finish(run, limits.seconds * 3 + OVERTIME_S + AWAY_S)
             except AssertionError:
                 target.home.client.call("POST", f"/runs/{run}/cancel")
                 return Verdict(case, "stuck", findings=["its run did not end"])
             told = told_by(target.home, ended)
-            verdict = judge_told(case, told, canaries, self.limits.seconds)
+            verdict = judge_told(case, told, canaries, limits.seconds)
             verdict.findings += [f"reached {name}" for name in dict.fromkeys(bait.reached)]
         if "REBIND_HOST" in case.placeholders and self.rebind_host is None:
             verdict.note = "no name server could listen on port 53: its name resolved to nothing"
@@ -113,6 +118,7 @@ class Player:
             "OTHER_WS": str(target.workspace),
             "PARENT_PID": str(target.runner_pid),
             "ALLOWED_HTTP": target.allowed,
+            "ALLOWED_GIT": target.allowed_git,
             "REBIND_HOST": self._rebinding() if self.rebind_host else "nowhere.rebind.test",
             "ABSTRACT": bait.abstract,
             "HOST_FILE": str(target.host_file),
@@ -122,12 +128,12 @@ class Player:
         """A name that was not asked for yet: its first answer is the public one."""
         return f"{os.urandom(6).hex()}.{self.rebind_host}"
 
-    def _start(self, case: Case, lua: str) -> str:
+    def _start(self, case: Case, lua: str, limits: Limits) -> str:
         with self._guard:
             self._number += 1
             slug = f"attack-{self._number}"
         hosts = _hosts_of(lua, self.target.allowed)
-        text = pipeline_text(case, lua, slug, hosts, self.limits, queue=QUEUE)
+        text = pipeline_text(case, lua, slug, hosts, limits, queue=QUEUE)
         return self.target.home.submit(slug, text)
 
     def _is_prompt(self) -> bool:
@@ -137,6 +143,17 @@ class Player:
             return bool(home.finish(home.submit("calm", text), OVERTIME_S)["status"] == "passed")
         except AssertionError:
             return False
+
+
+def _refused(case: Case, problem: ApiProblem) -> Verdict:
+    """A pipeline that cannot be started: right only where the case's own fields of the stage are to blame."""
+    if case.stage_fields and "denied" in case.expect and problem.status < 500:
+        return Verdict(case, "denied", note=f"the pipeline was refused: {problem.detail[:200]}")
+    return Verdict(case, "refused", invalid=f"the pipeline was refused: {problem.detail[:300]}")
+
+
+def _is_doubtful(verdict: Verdict) -> bool:
+    return verdict.word in ("breached", "invalid")
 
 
 def _hosts_of(lua: str, allowed: str) -> list[str]:

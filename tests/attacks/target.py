@@ -1,14 +1,13 @@
 """The system under attack: a whole Rivet, a runner that holds canaries, and another run's live workspace."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from rivet.client import ApiProblem
 from ..system.rivet_home import RIVET, RivetHome, wait_for
 from ..system.second_runner import stop
 from .canaries import Canaries
+from .hostile_repository import hostile_repository
+from .judge import state_of
 
 ORDINARY = 299_501
 QUEUE, RUNNER = "attacks", "second"
@@ -69,6 +70,7 @@ class Target:
     canaries: Canaries
     host_file: Path
     allowed: str
+    allowed_git: str
     bystander: str = ""
     workspace: Path = Path()
 
@@ -100,17 +102,8 @@ class Target:
         self.bystander = run
 
     def state_of_bystander(self) -> str:
-        """A digest of the other run's workspace: names, kinds, modes, owners and contents."""
-        digest = hashlib.sha256()
-        for at, folders, files in sorted(os.walk(self.workspace)):
-            for name in sorted((".", *folders, *files)):
-                path = Path(at) / name
-                with contextlib.suppress(FileNotFoundError):
-                    told = path.lstat()
-                    digest.update(repr((str(path), told.st_mode, told.st_uid, told.st_size)).encode())
-                    if path.is_file() and not path.is_symlink():
-                        digest.update(path.read_bytes())
-        return digest.hexdigest()
+        """A digest of the other run's workspace."""
+        return state_of(self.workspace)
 
     def bystander_is_well(self) -> bool:
         return bool(self.home.run(self.bystander)["status"] == "running")
@@ -123,17 +116,20 @@ class Target:
 
 @contextlib.contextmanager
 def target(
-    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None,
-    extra_env: Mapping[str, str] | None = None, plugins: Sequence[str] = (),
+    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None
 ) -> Iterator[Target]:
     """Bring one up, and take it down whatever happened. With `ordinary`, root hands it to another user."""
     canaries = Canaries()
     folder = Path(tempfile.mkdtemp(prefix="rva"))
     folder.chmod(0o755)
     uid = ORDINARY if ordinary and os.geteuid() == 0 else None
+    repository = hostile_repository(folder / "repositories" / "hostile")
     home = TargetHome(
         folder,
-        environment={"RIVET_ALLOW_HOSTS": f"127.0.0.1:{allowed_port}", **(extra_env or {})},
+        environment={
+            "RIVET_ALLOW_HOSTS": f"127.0.0.1:{allowed_port}",
+            "RIVET_ALLOW_PATHS": str(repository.parent),
+        },
         slots=1,
         prefix=_prefix(folder, uid, name_server),
         as_root=os.geteuid() == 0 and uid is None,
@@ -148,10 +144,12 @@ def target(
         with _runner(home, canaries, slots + 1) as runner:
             _note_tokens(home, canaries)
             _keep_secrets(home, canaries)
-            system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}")
+            system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}", f"file://{repository}")
             system.start_bystander()
             yield system
+            # A runner that is asked to end waits for what it holds.
             home.client.call("POST", f"/runs/{system.bystander}/cancel")
+            home.finish(system.bystander, 20)
     finally:
         home.down()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,14 +1,15 @@
-"""What a run told about itself: its outcome as the cases name them, its lines, and everything else it stored."""
+"""Ask a system what a run told about itself: by the API, and in the rows of its database."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import zstandard
 
 from ..system.rivet_home import RivetHome
+from .outcome import Line, Told
 from .pipeline import prelude_lines
 
 _TIMES = frozenset({"limit_stage_time", "limit_run_time", "limit_cpu"})
@@ -17,29 +18,14 @@ _REFUSALS = re.compile(
     r"|is not among the `secrets`|leads? out of the workspace|may be reached here"
 )
 _NIL = re.compile(r"attempt to (index|call) a nil value|module \w+ has no function|no integer representation of nil")
+_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)")
+_OF_LUA = frozenset({
+    "_G", "assert", "coroutine", "error", "getmetatable", "ipairs", "load", "math", "next", "pairs", "pcall", "print",
+    "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "string", "table", "tonumber", "tostring",
+    "type", "utf8", "xpcall",
+})  # fmt: skip
+"""What every script has: a case that misses one of these has taken it away itself."""
 _OF_A_MODULE = re.compile(r"^(in loaded code, line \d+: )?(h:\w+|[a-z]\w*\.\w+): ")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    stream: str
-    text: str
-
-
-@dataclass(slots=True)
-class Told:
-    """`outcome` is one of the cases', or `crash`, which is never right. `milliseconds` from begin to end.
-
-    `stored` is what is kept of the run besides its lines: names, errors, outputs, and the rows themselves.
-    """
-
-    outcome: str
-    message: str
-    milliseconds: float
-    lines: list[Line] = field(default_factory=list)
-    stored: list[bytes] = field(default_factory=list)
-    raw_log: bytes = b""
-    is_invalid: str = ""
 
 
 def told_by(home: RivetHome, run: Mapping[str, Any]) -> Told:
@@ -111,7 +97,8 @@ def _outcome(
 def _invalid(error: Mapping[str, Any]) -> str:
     """Why an error shows nothing of Rivet: it is the prelude's, or the case met what is not there."""
     message, line = str(error.get("message") or ""), error.get("line")
-    if _NIL.search(message):
+    named = _GLOBAL.search(message)
+    if _NIL.search(message) and not (named and named[1] in _OF_LUA):
         return f"it met nothing where the case expects something: {message}"
     if isinstance(line, int) and line <= prelude_lines() and not _OF_A_MODULE.search(message):
         return f"the prelude failed: {message}"
@@ -119,8 +106,6 @@ def _invalid(error: Mapping[str, Any]) -> str:
 
 
 def _milliseconds(attempt: Mapping[str, Any]) -> float:
-    from datetime import datetime
-
     if not attempt.get("started_at") or not attempt.get("ended_at"):
         return 0.0
     begun, ended = (datetime.fromisoformat(attempt[at].replace("Z", "+00:00")) for at in ("started_at", "ended_at"))

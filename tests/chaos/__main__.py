@@ -10,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 from ..system.rivet_home import RivetHome
+from ..system.second_runner import SecondRunner
 from .effects import Effects
 from .faults import FAULTS
+from .flows import OTHER_QUEUE
 from .plant import Plant
 from .rounds import Round, Rounds
 
@@ -50,27 +52,34 @@ class System:
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
         self._home: RivetHome | None = None
+        self._second: SecondRunner | None = None
         self.renew()
 
     def renew(self) -> None:
         self.end()
-        self._home = start_home(self._effects)
-        self.rounds = Rounds(Plant(self._home), self._effects, say)
+        self._home = start_home(self._effects.port)
+        self._second = SecondRunner(self._home, "default", OTHER_QUEUE)
+        self._second.until_online()
+        self._second.keep()
+        self.rounds = Rounds(Plant(self._home, self._second), self._effects, say)
 
     def end(self) -> None:
+        if self._second is not None:
+            self._second.end()
+            self._second = None
         if self._home is not None:
             self._home.down()
             shutil.rmtree(self._home.folder, ignore_errors=True)
             self._home = None
 
 
-def start_home(effects: Effects, slots: int = 2) -> RivetHome:
+def start_home(port: int, slots: int = 2) -> RivetHome:
     """A whole system with a lease of 2 s, whose runner may reach the listener."""
     folder = Path(tempfile.mkdtemp(prefix="rvc"))
     folder.chmod(0o755)
     home = RivetHome(
         folder,
-        environment={"RIVET_LEASE_SECONDS": "2", "RIVET_ALLOW_HOSTS": f"127.0.0.1:{effects.port}"},
+        environment={"RIVET_LEASE_SECONDS": "2", "RIVET_ALLOW_HOSTS": f"127.0.0.1:{port}"},
         slots=slots,
     )
     home.up()

@@ -12,6 +12,8 @@ import redis
 
 from .plant import Plant
 
+EVERY_RUNNER = "*"
+"""Instead of a runner's name."""
 FIND_S = 1.5
 FREEZE_S = 3.5
 """Past a lease of 2 s."""
@@ -22,14 +24,14 @@ PAUSE_S = 2.5
 class Hit:
     """What was hit, `at_s` seconds after the runs were submitted.
 
-    `jobs` may have lost their slot, or its room or Lua child, which is the same; `all_jobs` means all of them.
+    `jobs` may have lost their slot, or its room or Lua child, which is the same; all of `runner` may have.
     """
 
     fault: str
     at_s: float
     victims: str
     jobs: set[str] = field(default_factory=set)
-    all_jobs: bool = False
+    runner: str | None = None
 
     def told(self) -> str:
         return f"{self.at_s:.2f} s {self.fault} ({self.victims})"
@@ -40,9 +42,16 @@ Fault = Callable[[Plant, random.Random], Hit | None]
 
 def _kill_part(name: str) -> Fault:
     def fault(plant: Plant, _chance: random.Random) -> Hit | None:
-        return _signalled(name, [plant.part(name)], all_jobs=name == "runner")
+        return _signalled(name, [plant.part(name)], plant.runner_name() if name == "runner" else None)
 
     return fault
+
+
+def _kill_second(plant: Plant, _chance: random.Random) -> Hit | None:
+    """The second runner; who keeps it starts it again."""
+    if plant.second is None:
+        return None
+    return _signalled("second runner", [psutil.Process(plant.second.process.pid)], "second")
 
 
 def _kill_api(plant: Plant, chance: random.Random) -> Hit | None:
@@ -58,7 +67,7 @@ def _kill_backend(plant: Plant, chance: random.Random) -> Hit | None:
 
 
 def _kill_slot(plant: Plant, chance: random.Random) -> Hit | None:
-    slots = plant.slots()
+    slots = plant.all_slots()
     held = plant.jobs_held()
     working = [slot for slot in slots if slot.pid in held]
     if not slots:
@@ -71,7 +80,7 @@ def _kill_slot(plant: Plant, chance: random.Random) -> Hit | None:
 
 def _kill_below(what: str) -> Fault:
     def fault(plant: Plant, chance: random.Random) -> Hit | None:
-        slots = [slot for slot in plant.slots() if plant.below(slot, what)]
+        slots = [slot for slot in plant.all_slots() if plant.below(slot, what)]
         if not slots:
             return None
         slot = chance.choice(slots)
@@ -93,8 +102,15 @@ def _kill_spooler(plant: Plant, _chance: random.Random) -> Hit | None:
 
 def _freeze_runner(plant: Plant, _chance: random.Random) -> Hit | None:
     """Parent, slots and spooler stand still past the lease, and go on then; the rooms were not stopped."""
-    runner = plant.part("runner")
-    return _stopped("runner frozen", [runner, *plant.slots(), *plant.spooler()], FREEZE_S, all_jobs=True)
+    victims = [plant.part("runner"), *plant.slots(), *plant.spooler()]
+    return _stopped("runner frozen", victims, FREEZE_S, plant.runner_name())
+
+
+def _freeze_second(plant: Plant, _chance: random.Random) -> Hit | None:
+    if plant.second is None:
+        return None
+    runner = psutil.Process(plant.second.process.pid)
+    return _stopped("second runner frozen", [runner, *runner.children()], FREEZE_S, "second")
 
 
 def _pause(name: str) -> Fault:
@@ -106,7 +122,7 @@ def _pause(name: str) -> Fault:
 
 
 def _drop_connections(plant: Plant, _chance: random.Random) -> Hit | None:
-    """Every connection that the runner's processes have to Redis is closed by the server."""
+    """Every connection that the first runner's processes have to Redis is closed by the server."""
     ports = {
         str(connection.laddr.port)
         for process in [plant.part("runner"), *plant.slots(), *plant.spooler()]
@@ -150,6 +166,7 @@ def _refuse_writes(plant: Plant, _chance: random.Random) -> Hit | None:
 
 FAULTS: dict[str, Fault] = {
     "runner": _kill_part("runner"),
+    "second": _kill_second,
     "slot": _kill_slot,
     "spooler": _kill_spooler,
     "lua": _kill_below("lua"),
@@ -162,6 +179,7 @@ FAULTS: dict[str, Fault] = {
     "backend": _kill_backend,
     "redis": _kill_part("redis"),
     "freeze": _freeze_runner,
+    "freeze_second": _freeze_second,
     "pause_control": _pause("control"),
     "pause_api": _pause("api"),
     "pause_postgresql": _pause("postgresql"),
@@ -191,14 +209,14 @@ def inflict(name: str, plant: Plant, chance: random.Random, since: float) -> Hit
         time.sleep(0.01)
 
 
-def _signalled(fault: str, victims: Iterable[psutil.Process], *, all_jobs: bool = False) -> Hit:
+def _signalled(fault: str, victims: Iterable[psutil.Process], runner: str | None = None) -> Hit:
     killed = list(victims)
     for victim in killed:
         victim.send_signal(signal.SIGKILL)
-    return Hit(fault, 0.0, f"SIGKILL {' '.join(str(v.pid) for v in killed)}", all_jobs=all_jobs)
+    return Hit(fault, 0.0, f"SIGKILL {' '.join(str(v.pid) for v in killed)}", runner=runner)
 
 
-def _stopped(fault: str, victims: list[psutil.Process], for_s: float, *, all_jobs: bool = False) -> Hit:
+def _stopped(fault: str, victims: list[psutil.Process], for_s: float, runner: str | None = None) -> Hit:
     stopped = []
     try:
         for victim in victims:
@@ -211,7 +229,7 @@ def _stopped(fault: str, victims: list[psutil.Process], for_s: float, *, all_job
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.resume()
     pids = " ".join(str(victim.pid) for victim in stopped)
-    return Hit(fault, 0.0, f"SIGSTOP {for_s} s {pids}", all_jobs=all_jobs)
+    return Hit(fault, 0.0, f"SIGSTOP {for_s} s {pids}", runner=runner)
 
 
 def _until_taken(change: Callable[[], object]) -> None:

@@ -10,15 +10,16 @@ import psutil
 import redis
 
 from ..system.rivet_home import RivetHome
+from ..system.second_runner import SecondRunner
 
 PARTS = ("postgresql", "redis", "flower", "api", "control", "runner")
 
 
 class Plant:
-    """A `RivetHome` that is up, seen from outside. Processes are looked up anew each time."""
+    """A `RivetHome` that is up, seen from outside, and its second runner. Processes are looked up anew each time."""
 
-    def __init__(self, home: RivetHome) -> None:
-        self.home = home
+    def __init__(self, home: RivetHome, second: SecondRunner | None = None) -> None:
+        self.home, self.second = home, second
         self._broker_url = psutil.Process(self.part("control").pid).environ()["RIVET_BROKER_URL"]
         home.database_url()  # looked up while control is there to ask
 
@@ -42,8 +43,20 @@ class Plant:
             raise psutil.NoSuchProcess(0, name)
         return psutil.Process(pid)
 
+    def runner_name(self) -> str:
+        """Of the runner that `rivet up` has started."""
+        return next(folder.name for folder in (self.home.folder / "home" / "runners").iterdir())
+
     def slots(self) -> list[psutil.Process]:
         return [child for child in self.part("runner").children() if "celery" in _said(child)]
+
+    def all_slots(self) -> list[psutil.Process]:
+        """Of both runners."""
+        found = self.slots()
+        if self.second is not None:
+            children = psutil.Process(self.second.process.pid).children()
+            found += [child for child in children if "rivet.wiring.spooler" not in _said(child)]
+        return found
 
     def spooler(self) -> list[psutil.Process]:
         return [child for child in self.part("runner").children() if "rivet.wiring.spooler" in _said(child)]
@@ -61,9 +74,9 @@ class Plant:
         return [agent for bwrap in bwraps for agent in bwrap.children() if "agent.pyc" in _said(agent)]
 
     def jobs_held(self) -> dict[int, set[str]]:
-        """The ids of the jobs that each process of the runner has locked, by its pid."""
+        """The ids of the jobs that each process of the runners has locked, by its pid."""
         held: dict[int, set[str]] = {}
-        for lock in (self.home.folder / "home" / "runners").glob("*/jobs/*/lock"):
+        for lock in self.home.folder.glob("*/runners/*/jobs/*/lock"):
             try:
                 pid = lock.read_text().split(" ")[0]
             except OSError:
@@ -90,13 +103,18 @@ class Plant:
         try:
             self.home.client.call("GET", "/readyz", timeout_s=5)
             runners = self.home.client.call("GET", "/runners?limit=500", timeout_s=5)["items"]
-            if [runner["status"] for runner in runners] != ["online"]:
+            if {runner["status"] for runner in runners} != {"online"} or len(runners) != self._runners():
                 return f"runners: {runners}"
+            if self.second is not None and len(self.all_slots()) != self.home.slots + self.second.slots:
+                return "the second runner has not all of its slots"
             if len(self.slots()) != self.home.slots or len(self.spooler()) != 1:
                 return f"{len(self.slots())} slots, {len(self.spooler())} spoolers"
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return None
+
+    def _runners(self) -> int:
+        return 1 if self.second is None else 2
 
     def failed_parts(self) -> list[str]:
         """Parts that `rivet up` has given up."""
@@ -105,7 +123,7 @@ class Plant:
     def at_work(self) -> list[psutil.Process]:
         """What of the runner runs only while a stage does: rooms and Lua children, and all within."""
         found = []
-        for slot in self.slots():
+        for slot in self.all_slots():
             for what in ("lua", "bubblewrap"):
                 for process in self.below(slot, what):
                     found += [process, *process.children(recursive=True)]
@@ -125,7 +143,7 @@ class Plant:
         return "\n".join(told)
 
     def _logs(self) -> list[Path]:
-        return sorted((self.home.folder / "home" / "logs").glob("*.log"))
+        return sorted([*(self.home.folder / "home" / "logs").glob("*.log"), *self.home.folder.glob("second.log")])
 
 
 def _said(process: psutil.Process) -> str:

@@ -13,19 +13,25 @@ import psutil
 
 from rivet.client import ApiProblem, ApiUnreachable
 
+from .answers import answer
 from .effects import Effects
+from .ends import overlaps
 from .faults import FAULTS, RESTARTED, Hit, inflict
+from .flows import flows
 from .plant import Plant
 from .shapes import Shape, shapes
 from .verdict import Findings, Judge
 
-END_S = 60.0
+END_S = 75.0
 WELL_S = 45.0
 CANCEL_S = 40.0
 LEFT_OVER_S = 8.0
 PAIRS = 0.35
 MOST_RESTARTS = 3
 """A minute: `rivet up` gives a part up after five, and one may fall because of another."""
+
+
+_HEARD = frozenset({"cancelling", "cancelled", "passed", "failed", "errored", "timed_out"})
 
 
 @dataclass(slots=True)
@@ -61,7 +67,7 @@ class Rounds:
         chance = random.Random(seed)
         played = Round(number, seed)
         began = time.monotonic()
-        planned = shapes(chance)
+        planned = [*shapes(chance), *flows(chance)]
         logs = self.plant.logs()
         chosen = self._choose(chance)
         if (ailing := self._until_well()) is not None:
@@ -80,10 +86,15 @@ class Rounds:
     ) -> None:
         home = self.plant.home
         since = time.monotonic()
+        deadline = since + END_S
         runs = [(home.submit(shape.slug, shape.lua(self.effects.port)), shape) for shape in planned]
         for run_id, shape in runs:
             if shape.cancel_after_s is not None:
                 threading.Timer(shape.cancel_after_s, self._cancel, (run_id, played)).start()
+            for stage in shape.stages:
+                if stage.answer is not None:
+                    told = (home, run_id, stage, chance.uniform(0.0, 1.5), deadline)
+                    threading.Thread(target=answer, args=told, daemon=True).start()
         at_work: list[psutil.Process] = []
         for place, name in enumerate(faults):
             time.sleep(chance.uniform(0.0, 1.0) if place else chance.uniform(0.0, 1.8))
@@ -93,7 +104,6 @@ class Rounds:
             if hit is not None:
                 played.hits.append(hit)
                 self._restarted += [(time.monotonic(), name)] if name in RESTARTED else []
-        deadline = time.monotonic() + END_S
         ended = [(*self._ended(run_id, shape, deadline, played), self.effects.of(run_id)) for run_id, shape in runs]
         if (ailing := self._until_well()) is not None:
             played.findings.stuck.append(f"the system did not become well again: {ailing}")
@@ -102,15 +112,21 @@ class Rounds:
                 continue
             played.outcomes.append(f"{run['status']}{'/' + run['reason'] if run['reason'] else ''}")
             Judge(home, shape, run, self.effects.of(run["id"]), played.hits, played.findings, before).judge()
+        for what in overlaps([(shape, run) for run, shape, _ in ended if run is not None]):
+            played.findings.doubled.append(what)
         played.findings.stuck += left_over(self.plant, at_work, [run_id for run_id, _ in runs])
         if played.findings:
             self._explain(runs, played, logs)
 
     def _cancel(self, run_id: str, played: Round) -> None:
-        """As a person does: asked again until it was heard."""
+        """Asked again until it was heard, and not once more: that would end `finally` as well."""
         deadline = time.monotonic() + CANCEL_S
+        asked = False
         while time.monotonic() < deadline:
             try:
+                if asked and self.plant.home.run(run_id)["status"] in _HEARD:
+                    return
+                asked = True
                 self.plant.home.client.call("POST", f"/runs/{run_id}/cancel", {})
                 return
             except (ApiUnreachable, ApiProblem) as away:
@@ -164,7 +180,7 @@ class Rounds:
                         "WHERE run_id = %s", run_id,
                     )
                 ]
-        for marks in (self.plant.home.folder / "home" / "runners").glob("*/jobs/*/*"):
+        for marks in self.plant.home.folder.glob("*/runners/*/jobs/*/*"):
             if marks.name.startswith(("marks.", "lock", "spool.")):
                 text = f"{marks.stat().st_size} bytes" if "spool" in marks.name else marks.read_text()
                 played.told.append(f"{marks.parent.name}/{marks.name}: {text}")

@@ -149,7 +149,7 @@ def main() -> int:
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     say(f"siege: {asked.runs} runs of 3 stages, a kill every {KILL_EVERY_S:g} s, seed {seed}")
     with Effects() as effects:
-        home = start_home(effects, slots=SLOTS)
+        home = start_home(effects.port, slots=SLOTS)
         try:
             began = time.monotonic()
             siege = Siege(Plant(home), effects, asked.runs, random.Random(seed))

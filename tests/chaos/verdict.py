@@ -1,16 +1,14 @@
 """What must hold of a run whatever was done to the system, and what does not hold of this one."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..system.rivet_home import RivetHome
-from .faults import Hit
+from .ends import told_of, wrong_ends
+from .faults import EVERY_RUNNER, Hit
 from .shapes import Shape, StageShape
-
-_OF_SLOTS = {"error": {"slot_lost", "runner_lost"}, "restart": {"workspace_lost", "begun_too_often"}}
 
 
 @dataclass(slots=True)
@@ -57,59 +55,28 @@ class Judge:
         self.findings.doubled.append(f"run {self.run['id']} ({self.shape.slug}): {what}")
 
     def _stages(self) -> list[tuple[StageShape, Mapping[str, Any]]]:
-        told = {stage["key"]: stage for stage in self.run["stages"]}
-        return [(stage, told[stage.key]) for stage in self.shape.stages]
+        return told_of(self.shape, self.run)
 
     def _end(self) -> None:
         """The state, and whether what was done to the run can have brought it there."""
-        status, reason = self.run["status"], self.run["reason"]
-        ends = [told["status"] for _, told in self._stages()]
-        passed = ["passed"] * ends.count("passed")
-        cancelled = self.shape.cancel_after_s is not None
-        endless = any(stage.timeout_s is not None for stage, _ in self._stages())
-        if status == "passed" and not endless:
-            self._passed(reason)
-        elif status == "timed_out" and endless:
-            expected = [*passed, "timed_out", *["skipped"] * ends.count("skipped")]
-            if ends != expected or reason != "limit_stage_time":
-                self._lost(f"it timed out, reason {reason}, with stages {ends}")
-        elif status == "cancelled" and cancelled:
-            rest = set(ends[len(passed):])
-            if ends[: len(passed)] != passed or "cancelled" not in rest or reason != "cancelled_by":
-                self._lost(f"it was cancelled, reason {reason}, with stages {ends}")
-            if not rest <= ({"cancelled", "errored"} if self._is_to_blame() else {"cancelled"}):
-                self._lost(f"it was cancelled with stages {ends}, though hit were only: {self._hit()}")
-        elif status == "errored":
-            if not self._is_to_blame() or reason not in _OF_SLOTS[self.shape.on_lost]:
-                self._lost(f"it ended errored, reason {reason}, though hit were only: {self._hit()}")
-            rest = ends[len(passed) + 1 :]
-            if ends[: len(passed) + 1] != [*passed, "errored"] or set(rest) - (
-                {"skipped", "cancelled"} if cancelled else {"skipped"}
-            ):
-                self._lost(f"it ended errored with stages {ends}")
-        else:
-            self._lost(f"it ended {status}, reason {reason}: nothing that was done to it explains that")
-
-    def _passed(self, reason: str | None) -> None:
-        for stage, told in self._stages():
-            attempts = [attempt["status"] for attempt in told["attempts"]]
-            if told["status"] != "passed" or Counter(attempts)["passed"] != 1:
-                self._lost(f"it passed, but stage {stage.key} is {told['status']} with {attempts}")
-            if set(attempts) - {"passed", "lost"}:
-                self._lost(f"it passed, but stage {stage.key} has attempts {attempts}")
-        if reason is not None:
-            self._lost(f"it passed, with reason {reason}")
+        wrong, again = wrong_ends(self.shape, self.run, blamed=self._is_to_blame(), hit=self._hit())
+        for what in wrong:
+            self._lost(what)
+        for what in again:
+            self._doubled(what)
 
     def _is_to_blame(self) -> bool:
-        """Whether a slot, the runner, a room or a Lua child was taken from this run."""
+        """Whether a slot, a runner, a room or a Lua child was taken from this run."""
         jobs = {stage["job"] for stage in self.run["stages"]}
-        return any(hit.all_jobs or hit.jobs & jobs for hit in self.hits)
+        runners = {attempt["runner"] for stage in self.run["stages"] for attempt in stage["attempts"]}
+        runners |= {stage["runner"] for stage in self.run["stages"]}
+        return any(hit.jobs & jobs or hit.runner in (*runners, EVERY_RUNNER) for hit in self.hits)
 
     def _hit(self) -> str:
         return "; ".join(one.told() for one in self.hits) or "nothing"
 
     def _effects(self) -> None:
-        """A passed attempt has had its effect once, another at most once, and no other has had any."""
+        """An attempt that ran to its end has had its effect once, another at most once, and no other any."""
         if self.before is not None and self.before != self.effects:
             self._doubled(f"its effects were {self.before} when it ended, and are {self.effects}")
         left = dict(self.effects)
@@ -119,7 +86,7 @@ class Judge:
                 what = f"attempt {attempt['number']} of stage {stage.key}, {attempt['status']}, had {had} effects"
                 if had > 1:
                     self._doubled(what)
-                if attempt["status"] == "passed" and stage.has_effect and had == 0:
+                if _is_whole(stage, attempt) and stage.has_effect and had == 0:
                     self._lost(what)
         for (key, number), had in left.items():
             self._doubled(f"attempt {number} of stage {key}, which the run does not know, had {had} effects")
@@ -127,11 +94,9 @@ class Judge:
             passed = sum(attempt["status"] == "passed" for attempt in told["attempts"])
             if passed > 1:
                 self._doubled(f"stage {stage.key} passed {passed} times")
-            if self.shape.on_lost == "error" and len(told["attempts"]) > 1:
-                self._doubled(f"stage {stage.key} was begun again, though on_lost is error")
 
     def _lines(self) -> None:
-        """Complete where an attempt passed, else from the first on without a hole; once, in order."""
+        """Complete where an attempt ran to its end, else from the first on without a hole; once, in order."""
         for stage, told in self._stages():
             for attempt in told["attempts"]:
                 said = self._said(stage.key, attempt["number"])
@@ -143,7 +108,7 @@ class Judge:
                     self._doubled(f"{where}: lines came twice: {_odd(own, expected)}")
                 elif own != expected[: len(own)]:
                     self._lost(f"{where}: lines are missing or out of order: {_odd(own, expected)}")
-                elif attempt["status"] == "passed" and own != expected:
+                elif _is_whole(stage, attempt) and own != expected:
                     self._lost(f"{where}: has {len(own)} of {len(expected)} lines")
                 if numbers != list(range(1, len(numbers) + 1)):
                     self._lost(f"{where}: its lines are numbered {numbers[:5]} … {numbers[-5:]}")
@@ -170,6 +135,11 @@ class Judge:
             self._lost(
                 f"`end` says {events[-1].data['lines']} lines, the run {self.run['lines']}, the events have {lines}"
             )
+
+
+def _is_whole(stage: StageShape, attempt: Mapping[str, Any]) -> bool:
+    """Whether it ran to its end: it passed, or failed as it was meant to."""
+    return attempt["status"] == "passed" or (attempt["status"] == "failed" and attempt["number"] <= stage.fails)
 
 
 def _odd(said: list[str], expected: list[str]) -> str:

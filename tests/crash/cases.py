@@ -55,7 +55,10 @@ SLOT = [
 ]
 RUNNER = [
     Case("after claim", whom="parent", also="before commit of ingest_records"),
-    Case("after begin mark", LOST, whom="parent", attempts=("lost",), also="after commit of ingest_records"),
+    # Judged lost before it is back, nothing has begun that control knows of: the job is begun again.
+    Case(
+        "after begin mark", LOST | PASSED, whom="parent", attempts=None, also="after commit of ingest_records"
+    ),
     Case("after end mark", OR_TOO_LATE, whom="parent", also="after trim"),
     Case("after job_done record", whom="parent", also="before commit of settle_job"),
     Case(

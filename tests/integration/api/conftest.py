@@ -147,7 +147,7 @@ def serve_api(
     """Start gunicorn as `rivet serve` does, and wait until it answers."""
     log = folder / f"api-{port}.log"
     command = [
-        sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1",
+        sys.executable, "-m", "gunicorn", "--worker-class", "rivet.api.worker.ProblemWorker", "--workers", "1",
         "--threads", str(threads), "--bind", f"127.0.0.1:{port}", "--no-control-socket",
         "--graceful-timeout", "10", f"rivet.app:create_app(threads={threads})",
     ]  # fmt: skip

@@ -40,9 +40,6 @@ class Writer:
         chunk = Chunk(first, texts, [Mark(0, AT, "stdout")])
         packed = zstandard.ZstdCompressor(level=1).compress(chunk.body()) if body is None else body
         self.put(RecordType.LOG, stage, attempt, header or chunk.header(), packed, late, epoch)
-        if not late:
-            with self.store.begin() as tx:
-                tx.runs.add_lines(self.run_id, len(texts))
 
     def put(self, kind, stage=None, attempt=None, data=None, body=b"", late=False, epoch=1):
         self.seq[epoch] = self.seq.get(epoch, 0) + 1

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.integration.api.conftest import TWO_STAGES
+
 P = "/projects/default/pipelines"
 
 
@@ -98,3 +100,18 @@ def test_a_timeout_over_the_operators_maximum_is_refused_wherever_it_is_given(ap
     for path, body in ((P, {"source": source}), (f"{P}/too-long/runs", {"source": source})):
         answer = api.ask("POST", path, body)
         assert (answer.status, answer.json["findings"][0]["code"]) == (422, "over-limit")
+
+
+def test_a_pipeline_is_deleted_with_its_runs_once_none_goes_on(api):
+    source = TWO_STAGES.replace('"Demo"', '"Doomed"')
+    run = api.start(source, "doomed")
+    path = f"{P}/doomed"
+    refused = api.ask("DELETE", path)
+    assert (refused.status, refused.json["code"]) == (409, "conflict")
+    assert "rivet runs cancel" in refused.json["detail"]
+    api.ask("POST", f"/runs/{run['id']}/cancel")
+    assert api.ask("DELETE", path).status == 204
+    for gone in (path, f"/runs/{run['id']}", f"{path}/versions"):
+        assert api.ask("GET", gone).status == 404
+    assert api.ask("DELETE", path).status == 404
+    assert api.start(source, "doomed")["number"] == 1

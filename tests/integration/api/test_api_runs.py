@@ -178,3 +178,15 @@ def test_a_queue_that_nobody_serves_is_told_after_five_seconds(api, store):
         )
     later = api.ask("GET", f"/runs/{run['id']}").json
     assert (later["reason"], later["stages"][0]["reason"]) == ("no_runner", "no_runner")
+
+
+def test_runs_are_listed_by_trigger_and_by_when_they_were_started(api):
+    run = api.start()
+    at = run["created_at"]
+    assert run["id"] in [each["id"] for each in api.ask("GET", f"/runs?trigger=manual&since={at}&limit=500").json["items"]]
+    assert api.ask("GET", "/runs?trigger=schedule").json["items"] == []
+    assert run["id"] not in [each["id"] for each in api.ask("GET", f"/runs?until={at}&limit=500").json["items"]]
+    assert api.ask("GET", "/runs?since=2999-01-01T00:00:00%2B01:00").json["items"] == []
+    for wrong in ("2030-01-01", "12", "2030-01-01T00:00:00", "2030-13-01T00:00:00Z"):
+        refused = api.ask("GET", f"/runs?since={wrong}")
+        assert (refused.status, refused.json["code"]) == (422, "invalid_input"), wrong

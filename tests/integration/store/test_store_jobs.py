@@ -83,7 +83,6 @@ def test_a_lost_job_is_begun_again_in_the_next_epoch_and_its_old_holder_is_fence
     with store.begin() as tx:
         assert not tx.leases.renew(job.id, job.epoch, runner.session)
         assert not tx.jobs.advance(job.id, job.epoch, 0, 5)
-        assert not tx.jobs.note_last(job.id, job.epoch, 5)
         again = tx.jobs.get(job.id)
         assert (again.epoch, again.runner, again.ingested_seq) == (2, None, 0)
 
@@ -111,7 +110,7 @@ def test_ingest_advances_without_a_gap_and_then_the_job_can_be_settled(store, a_
         assert tx.jobs.advance(job.id, job.epoch, 0, 7)
         assert not tx.jobs.advance(job.id, job.epoch, 0, 9)
         assert (job.id, job.epoch) not in tx.jobs.settleable(100)
-        assert tx.jobs.note_last(job.id, job.epoch, 7)
+        assert tx.jobs.advance(job.id, job.epoch, 7, 8, last_seq=8)
         assert (job.id, job.epoch) in tx.jobs.settleable(100)
         ended = tx.jobs.get(job.id)
         assert tx.jobs.move(ended, JobStatus.PASSED)

@@ -19,12 +19,21 @@ def a_log(job, seq, epoch=1, **data):
     return Record(job, epoch, seq, AT, RecordType.LOG, "build", 1, header, b"packed")
 
 
-def test_positions_count_per_run_from_one(store, a_run):
+def test_positions_count_per_run_from_one(told, a_run):
     planned = a_run()
-    with store.begin() as tx:
-        assert tx.records.append(planned.run.id, [(ControlEvent.RUN_CREATED, {})]) == 1
-        assert tx.records.append(planned.run.id, [a_log(planned.job.id, 1), a_log(planned.job.id, 2)]) == 2
-        assert tx.records.append(planned.run.id, [(ControlEvent.RUN_ENDED, {})]) == 4
+    told.commits.clear()
+    with told.store.begin() as tx:
+        tx.records.append(planned.run.id, [(ControlEvent.RUN_CREATED, {})])
+        tx.records.append(planned.run.id, [a_log(planned.job.id, 1), a_log(planned.job.id, 2)])
+    with told.store.begin() as tx:
+        tx.records.append(planned.run.id, [a_log(planned.job.id, 3, epoch=0)], late=True)
+        tx.records.append(planned.run.id, [(ControlEvent.RUN_ENDED, {})])
+    entries = [entry for committed in told.commits for entry in committed.entries]
+    assert [(entry.pos, entry.type) for entry in entries] == [
+        (1, "run_created"), (2, "log"), (3, "log"), (4, "log"), (5, "run_ended"),
+    ]
+    with told.store.begin() as tx:
+        assert tx.runs.get(planned.run.id).lines == 2
 
 
 def test_a_record_that_is_there_already_is_passed_over(told, a_run):

@@ -50,6 +50,7 @@ class World:
     outputs: dict[tuple[RunId, str, str], Any] = field(default_factory=dict)
     leases: dict[JobId, tuple[Epoch, UUID, datetime, bool]] = field(default_factory=dict)
     runners: dict[str, Runner] = field(default_factory=dict)
+    not_before: dict[tuple[JobId, Epoch], datetime] = field(default_factory=dict)
     outbox: dict[tuple[JobId, Epoch], tuple[str, str | None]] = field(default_factory=dict)
     records: dict[RunId, list[Any]] = field(default_factory=dict)
     cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
@@ -60,6 +61,9 @@ class World:
     secrets: dict[tuple[ProjectId, str], Secret] = field(default_factory=dict)
     snapshots: dict[tuple[JobId, Epoch], Contents] = field(default_factory=dict)
     keeps: dict[tuple[RunId, StageKey], tuple[Contents, Paths]] = field(default_factory=dict)
+
+    def is_due(self, job: JobId, epoch: Epoch) -> bool:
+        return self.not_before.get((job, epoch), self.now) <= self.now
 
     def uuid(self) -> UUID:
         """Never the same twice, though a transaction works on a copy of the world."""
@@ -207,9 +211,6 @@ class _Runs(_Of):
         self.w.runs[run.id] = replace(now, reason=None)
         return now.status is RunStatus.QUEUED
 
-    def add_lines(self, run: RunId, lines: int) -> None:
-        self.w.runs[run] = replace(self.w.runs[run], lines=self.w.runs[run].lines + lines)
-
 
 class _Jobs(_Of):
     def add(self, job: Job) -> None:
@@ -254,7 +255,7 @@ class _Jobs(_Of):
         ended = self.w.now if to in FINISHED_JOB else None
         return self._guarded(job, status=to, reason=reason, ended_at=ended)
 
-    def begin(self, job: Job, queue: str) -> Epoch | None:
+    def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         transitions.JOB.check(job.status, JobStatus.QUEUED)
         epoch = Epoch(job.epoch + 1)
         if not self._guarded(
@@ -263,6 +264,8 @@ class _Jobs(_Of):
         ):
             return None
         self.w.outbox[job.id, epoch] = (queue, None)
+        if after_s > 0:
+            self.w.not_before[job.id, epoch] = self.w.now + timedelta(seconds=after_s)
         return epoch
 
     def claim(self, job: Job, runner: str, session: Any) -> bool:
@@ -271,15 +274,14 @@ class _Jobs(_Of):
             self.w.leases[job.id] = (job.epoch, session, self.w.now, False)
         return done
 
-    def advance(self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int) -> bool:
+    def advance(
+        self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
+    ) -> bool:
         now = self.w.jobs[job]
         if (now.epoch, now.ingested_seq) != (epoch, from_seq):
             return False
-        self.w.jobs[job] = replace(now, ingested_seq=to_seq)
-        return True
-
-    def note_last(self, job: JobId, epoch: Epoch, last_seq: int) -> bool:
-        self.w.jobs[job] = replace(self.w.jobs[job], last_seq=last_seq)
+        last = now.last_seq if last_seq is None else last_seq
+        self.w.jobs[job] = replace(now, ingested_seq=to_seq, last_seq=last)
         return True
 
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
@@ -290,7 +292,7 @@ class _Jobs(_Of):
         counts: dict[str, int] = {}
         for (job, epoch), (queue, _) in self.w.outbox.items():
             now = self.w.jobs[job]
-            if now.status is JobStatus.QUEUED and now.epoch == epoch:
+            if now.status is JobStatus.QUEUED and now.epoch == epoch and self.w.is_due(job, epoch):
                 counts[queue] = counts.get(queue, 0) + 1
         return counts
 
@@ -488,21 +490,24 @@ class _Runners(_Of):
 
 
 class _Records(_Of):
-    def append(self, run: RunId, entries: Sequence[Any], *, late: bool = False) -> int:
-        first = len(self.w.records[run]) + 1
+    def append(self, run: RunId, entries: Sequence[Any], *, late: bool = False) -> None:
         have = {(r.job, r.epoch, r.seq) for r in self.w.records[run] if isinstance(r, Record)}
         for entry in entries:
             if not isinstance(entry, Record) or (entry.job, entry.epoch, entry.seq) not in have:
                 self.w.records[run].append(entry)
-        return first
+            if isinstance(entry, Record) and entry.type == "log" and not late:
+                lines = self.w.runs[run].lines + entry.data["count"]
+                self.w.runs[run] = replace(self.w.runs[run], lines=lines)
 
 
 class _Outbox(_Of):
     def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
-        return [q for q in self._queued() if self.w.outbox[q.job_id, q.epoch][1] != generation][:limit]
+        unpublished = [q for q in self._queued() if self.w.outbox[q.job_id, q.epoch][1] != generation]
+        return [q for q in unpublished if self.w.is_due(q.job_id, q.epoch)][:limit]
 
-    def of_queue(self, queue: str, limit: int) -> Sequence[Queued]:
-        return [q for q in self._queued() if q.queue == queue][:limit]
+    def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
+        found = [q for q in self._queued() if q.queue == queue]
+        return [q for q in found if not due or self.w.is_due(q.job_id, q.epoch)][:limit]
 
     def _queued(self) -> list[Queued]:
         return [

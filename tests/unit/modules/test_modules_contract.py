@@ -61,6 +61,7 @@ def test_the_short_form_and_the_table_mean_the_same():
         (["toolong"], "word: expected at most 5 bytes long"),
         ([{"word": "a", "tags": "x"}], "tags: expected a list of texts"),
         ([{"word": "a", "wait": "soon"}], 'wait: expected a duration such as 90, "90s", "30m" or "2h"'),
+        ([{"word": "a", "wait": 2**63 - 1}], "wait: expected a duration of at most a year"),
         ([{"word": "a", "place": "../up"}], "place: expected a relative path inside the workspace"),
         ([{"word": "a", "place": "/etc"}], "place: expected a relative path inside the workspace"),
         (["a", 1, 2], "takes 2 values, given 3"),

@@ -9,7 +9,10 @@ import pytest
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.record import RecordType
+from rivet.journal.spool import Spool
 from rivet.runner.folder import JobFolder
+from rivet.runner.journal import Journal
 from rivet.runner.spooler import Spooler
 
 
@@ -18,11 +21,13 @@ class Api:
     """Hears heartbeats, and asks for a job to be published again."""
 
     again: list[tuple[JobId, int]] = field(default_factory=list)
+    over: list[JobId] = field(default_factory=list)
     beats: list[dict[str, Any]] = field(default_factory=list)
 
     def call(self, _method: str, _path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         self.beats.append(body)
-        return {"drain": False, "publish_again": [{"job": str(job), "epoch": epoch} for job, epoch in self.again]}
+        again = [{"job": str(job), "epoch": epoch} for job, epoch in self.again]
+        return {"drain": False, "publish_again": again, "let_go": [str(job) for job in self.over]}
 
 
 @dataclass
@@ -35,6 +40,9 @@ class Stream:
     def expected(self, keys: Any) -> dict[Any, int]:
         self._answer()
         return dict.fromkeys(keys, self.ahead)
+
+    def forget(self, _job: JobId, _epoch: Epoch) -> None:
+        self._answer()
 
     def waiting(self, _queue: str) -> int:
         self._answer()
@@ -97,3 +105,27 @@ def test_what_cannot_be_published_again_is_held_and_tried_until_it_is(tmp_path, 
     of_runner.look()
     assert tried == [(job, 1)] * 3
     assert api.beats[-1]["holds"] == []
+
+
+def test_the_folder_of_a_job_that_is_to_be_begun_again_stays_until_it_is_or_its_run_has_ended(tmp_path, job):
+    folder = JobFolder(tmp_path, job)
+    spool = Spool(folder.spool(Epoch(1)))
+    Journal(job, Epoch(1), spool, Stream()).record(RecordType.JOB_DONE, data={"again": True})
+    spool.close()
+    api = Api()
+    of_runner = spooler(tmp_path, api, Stream(ahead=2))
+    for _ in range(3):
+        of_runner.look()
+    assert folder.path.exists()
+    assert (api.beats[-1]["holds"], api.beats[-1]["keeps"]) == ([], [str(job)])
+    (folder.path / "order.2.json").write_text(json.dumps({}))
+    of_runner.look()
+    assert (folder.epochs(), api.beats[-1]["keeps"]) == ([2], [])
+
+
+def test_the_folder_of_a_job_that_was_begun_again_elsewhere_goes_when_its_run_has_ended(tmp_path, job):
+    spool = Spool(JobFolder(tmp_path, job).spool(Epoch(1)))
+    Journal(job, Epoch(1), spool, Stream()).record(RecordType.JOB_DONE, data={"again": True})
+    spool.close()
+    spooler(tmp_path, Api(over=[job]), Stream(ahead=2)).look()
+    assert not JobFolder(tmp_path, job).path.exists()

@@ -1,0 +1,41 @@
+"""Drop what nothing refers to any more: workspaces and kept files of ended runs, blobs, and their pieces."""
+
+from collections import defaultdict
+
+from rivet.domain.ids import ProjectId
+from rivet.engine.kept_ports import BlobStore
+from rivet.engine.ports import Store
+
+KEPT_S = 24 * 3600.0
+"""How long after a run's end its workspaces and kept files stay, so that something may go on from them."""
+UNUSED_S = 24 * 3600.0
+"""How long nothing may have used a piece, or referred to a blob, before it is dropped."""
+FRESH_S = UNUSED_S / 2
+"""A piece that was used within this time can be counted on; an older one is sent again where it is needed."""
+BATCH = 200
+
+
+def drop_unused(*, store: Store, blobs: BlobStore, kept_s: float = KEPT_S, unused_s: float = UNUSED_S) -> int:
+    """How many pieces were dropped. Raises Unavailable.
+
+    What is sent meanwhile is safe by its age: nothing is dropped that was used lately, and a piece that may
+    be dropped is not counted on (`keep_piece`). Bytes go before their note does, while the note is locked:
+    should this process die in between, an old note without bytes is left, which nobody counts on either.
+    """
+    with store.begin() as tx:
+        tx.snapshots.forget_of_ended(kept_s)
+        tx.keeps.forget_of_ended(kept_s)
+    with store.begin() as tx:
+        tx.blobs.forget_unused(unused_s)
+    dropped = 0
+    while True:
+        with store.begin() as tx:
+            unused = tx.blobs.take_unused_pieces(unused_s, BATCH)
+            by_project: defaultdict[ProjectId, list[str]] = defaultdict(list)
+            for project, digest in unused:
+                by_project[project].append(digest)
+            for project, digests in by_project.items():
+                blobs.drop(project, digests)
+        dropped += len(unused)
+        if len(unused) < BATCH:
+            return dropped

@@ -1,0 +1,22 @@
+"""A stage's room as a bench for our own programs: what is said of their work is Rivet's word, no script's."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rivet.runner.room import Ended
+from rivet.runner.room_command import Output
+
+
+class Runs(Protocol):
+    """Runs a program of ours in the room to its end."""
+
+    def __call__(self, argv: Sequence[str], *, on_output: Output, stdin: int | None = None) -> Ended: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageBench:
+    """A `packing.Bench`; `say` takes a level and a line."""
+
+    run_program: Runs
+    say: Callable[[str, str], None]
