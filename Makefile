@@ -10,6 +10,7 @@
 #   make attacks  attacks on stages, as root and as an ordinary user: CASES=FILE
 #   make artifact a large artifact up and down, the API killed on the way: SIZE=MB
 #   make bench    the measurements of benchmarks/
+#   make fuzz     a reader of strangers' bytes under atheris: TARGET=frames SECONDS=60
 #   make docs     what docs/ says of modules, commands, settings, the API and metrics anew, from the code
 #   make lock     requirements.lock anew, from setup.cfg
 #   make clean    remove .venv and what tools left behind
@@ -18,7 +19,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint chaos overlap siege latency attacks artifact bench docs lock clean needs
+.PHONY: help install demo test lint chaos overlap siege latency attacks artifact bench fuzz docs lock clean needs
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -96,6 +97,13 @@ artifact: install
 
 bench: install
 	@$(BIN)/python -m benchmarks
+
+TARGET := frames
+SECONDS := 60
+fuzz: install
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || "$(PYTHON)" -m pip --python $(BIN)/python \
+		--disable-pip-version-check install --quiet 'atheris>=3,<4'
+	@$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS)
 
 docs: install
 	@$(BIN)/python -m rivet.modules.reference docs/language.md

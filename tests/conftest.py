@@ -43,6 +43,7 @@ class PostgresServer:
     """PostgreSQL on a Unix socket in a folder of its own; `stop` and `start` again as a test likes."""
 
     folder: Path
+    port: int = field(default_factory=lambda: _free_port())
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -85,8 +86,8 @@ class PostgresServer:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self._bin / "postgres", "-D", self._data, "-k", self.socket_folder, "-c", "listen_addresses=",
-             "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB",
+            [self._bin / "postgres", "-D", self._data, "-k", self.socket_folder, "-p", str(self.port),
+             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB",
              "-c", "log_destination=stderr"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"),
             cwd="/", env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, preexec_fn=_die_with_us, **self._as_user(),
@@ -108,7 +109,7 @@ class PostgresServer:
             self.process = None
 
     def dsn(self, database: str) -> str:
-        return f"postgresql://rivet@/{database}?host={self.socket_folder}"
+        return f"postgresql://rivet@/{database}?host={self.socket_folder}&port={self.port}"
 
     def execute(self, statement: str) -> None:
         """One statement outside any transaction, in the server's first database."""

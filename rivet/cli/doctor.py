@@ -165,12 +165,16 @@ def _git(_: "Settings") -> Iterator[Finding]:
 
 
 def _isolation(settings: "Settings") -> Iterator[Finding]:
+    from rivet.domain.isolation import NotHad, chosen
     from rivet.sandbox.isolation.probe import probe
 
     found = probe(settings.stage_uid_range()[0])
-    needed = settings.isolation not in ("none",)
-    state = "ok" if found.level != "none" else "missing" if needed else "note"
-    yield Finding("isolation", state, f"{found.level}: {found.detail}", found.mend)
+    try:
+        level = chosen(settings.isolation, found)
+    except NotHad as why:
+        yield Finding("isolation", "missing", f"{found.level}: {found.detail}", found.mend or str(why))
+    else:
+        yield Finding("isolation", "ok", f"{level}: {found.detail}")
 
 
 def _servers(settings: "Settings") -> Iterator[Finding]:

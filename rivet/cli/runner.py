@@ -71,11 +71,13 @@ def list_runners(quiet: bool, as_json: bool) -> None:
             str(one.get("status", "")),
             ", ".join(one.get("queues") or ()),
             str(one.get("slots", "")),
+            str(one.get("isolation") or ""),
             since(one.get("seen_at")),
         )
         for one in answer["items"]
     ]
-    table(("NAME", "STATUS", "QUEUES", "SLOTS", "LAST HEARD"), rows, empty="There are no runners.")
+    heads = ("NAME", "STATUS", "QUEUES", "SLOTS", "ISOLATION", "LAST HEARD")
+    table(heads, rows, empty="There are no runners.")
 
 
 @runner.command()

@@ -2,13 +2,15 @@
 this version can do. Findings have stable codes; `rivet.sandbox.definition` gives them lines."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rivet.domain import secret
-from rivet.domain.duration import read_size
+from rivet.domain.duration import read_duration, read_size
 from rivet.domain.field_rules import UNLIMITED, Fields, TimeLimits
 from rivet.domain.input_rules import read_inputs
+from rivet.domain.isolation import BUILT, LEVELS
+from rivet.domain.limits import BOUNDS, told
 from rivet.domain.order import Grants
 from rivet.domain.pipeline import (
     DEFAULT_QUEUE,
@@ -23,9 +25,8 @@ from rivet.domain.stage_rules import Taken, read_concurrency, read_queue, read_s
 from rivet.domain.states import OnLost
 from rivet.domain.wording import shown
 
-MIN_MEMORY, MAX_MEMORY = 8 * 2**20, 2**30
-ISOLATIONS = ("container", "namespaces", "landlock", "none")
-ISOLATIONS_TO_COME = ("container",)
+ISOLATIONS_TO_COME = LEVELS[LEVELS.index(BUILT[-1]) + 1 :]
+"""Above what any runner of this version has."""
 
 PIPELINE_FIELDS = (
     "name", "slug", "description", "inputs", "env", "secrets", "queue", "permissions", "limits", "isolation",
@@ -134,7 +135,7 @@ def _secrets(fields: Fields) -> tuple[str, ...] | None:
 
 def _isolation(fields: Fields) -> str | None:
     """The least level to accept. No runner of this version has one above `namespaces`."""
-    level = fields.choice("isolation", ISOLATIONS)
+    level = fields.choice("isolation", LEVELS[::-1])
     if level in ISOLATIONS_TO_COME:
         message = f'the pipeline: isolation: no runner of this version of Rivet has "{level}" yet'
         fields.wrong("not-supported", message, "isolation")
@@ -145,15 +146,29 @@ def _limits(fields: Fields) -> dict[str, Any]:
     inner = fields.within("limits", "limits")
     if inner is None:
         return {}
-    inner.refuse_unknown(("memory", "processes", "workspace", "log_lines"))
-    inner.refuse_unsupported(("processes", "workspace", "log_lines"))
-    memory = inner.table.get("memory")
-    if memory is None:
-        return {}
-    size = read_size(memory)
-    if size is None:
-        inner.expect("memory", 'a size such as "64MiB" or a number of bytes')
-    elif not MIN_MEMORY <= size <= MAX_MEMORY:
-        expected = f"{MIN_MEMORY // 2**20} MiB to {MAX_MEMORY // 2**20} MiB"
-        inner.expect("memory", expected, code="out-of-range")
-    return {"memory": size}
+    inner.refuse_unknown(tuple(BOUNDS))
+    limits: dict[str, Any] = {}
+    for name, bound in BOUNDS.items():
+        value = inner.table.get(name)
+        if value is None:
+            continue
+        read, expected = _READ_AS[bound.kind]
+        amount = read(value)
+        if amount is None:
+            inner.expect(name, expected)
+        elif not bound.least <= amount <= bound.most:
+            inner.expect(name, f"{told(name, bound.least)} to {told(name, bound.most)}", code="out-of-range")
+        else:
+            limits[name] = amount
+    return limits
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_READ_AS: Mapping[str, tuple[Callable[[Any], float | None], str]] = {
+    "size": (read_size, 'a size such as "64MiB" or a number of bytes'),
+    "count": (_whole, "a whole number"),
+    "seconds": (read_duration, 'a duration such as 10, "10s" or "2m"'),
+}

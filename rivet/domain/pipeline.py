@@ -11,6 +11,7 @@ from typing import Any
 from rivet.domain.ids import Path, StageKey
 from rivet.domain.order import Grants
 from rivet.domain.retry import ONCE, Retry
+from rivet.domain.secret import Opaque
 from rivet.domain.states import OnLost
 
 DEFAULT_QUEUE = "default"
@@ -191,6 +192,9 @@ def plain_of(table: Any) -> Any:
             return [plain_of(value) for value in table]
         case bytes():
             return {"$bytes": table.hex()}
+        case Opaque(parts):
+            # No file can hold one while it is defined: it is what only a child that lies can send.
+            return {"$opaque": len(parts)}
         case float() if table != table or table in (float("inf"), float("-inf")):
             return {"$number": repr(table)}
     return table

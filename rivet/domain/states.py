@@ -91,6 +91,13 @@ class Reason(StrEnum):
     LIMIT_MEMORY = "limit_memory"
     LIMIT_CPU = "limit_cpu"
     LIMIT_OUTPUT = "limit_output"
+    LIMIT_PROCESSES = "limit_processes"
+    LIMIT_PROCESS_MEMORY = "limit_process_memory"
+    LIMIT_OPEN_FILES = "limit_open_files"
+    LIMIT_WORKSPACE = "limit_workspace"
+    LIMIT_FRAME = "limit_frame"
+    LIMIT_CALLS = "limit_calls"
+    LIMIT_NETWORK = "limit_network"
     LIMIT_STAGE_TIME = "limit_stage_time"
     LIMIT_RUN_TIME = "limit_run_time"
 

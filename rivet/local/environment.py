@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rivet.domain.limits import BOUNDS
 from rivet.local.home import Home
 from rivet.wiring.settings import Settings
 
@@ -91,8 +92,16 @@ def runner_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_ALLOW_HOSTS": ",".join(settings.allow_hosts),
         "RIVET_ALLOW_PATHS": ",".join(settings.allow_paths),
         "RIVET_TOOLS": ",".join(settings.tools),
+        **_limits(settings),
         "PATH": path,
     }
+
+
+def _limits(settings: Settings) -> dict[str, str]:
+    """What stages may use up at most."""
+    names = {bound.setting.removeprefix("RIVET_").lower() for bound in BOUNDS.values()}
+    told = settings.model_dump(include=names)
+    return {f"RIVET_{name.upper()}": str(value) for name, value in told.items()}
 
 
 def flower_environment(plain: Mapping[str, str], addresses: Addresses) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rivet.domain.isolation import is_below
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.stage import after_attempt, is_begun_again
@@ -68,7 +69,13 @@ class Attempts:
             outputs.update(mark.get("outputs", {}))
         number = attempt_number(self.stage, marks)
         if (trouble := self.folder.trouble()) is not None:
-            return self._errored(number, trouble)
+            return self._errored(number, trouble, Reason.WORKSPACE_LOST)
+        if is_below(self.desk.isolation, self.order.isolation):
+            return self._errored(
+                number,
+                f'the pipeline accepts no isolation below "{self.order.isolation}", and this runner has '
+                f'"{self.desk.isolation}": give the pipeline a queue whose runners have it',
+            )
         if self.stage.has_when and number == 1:
             ended = self._asked(outputs, number)
             if ended is not None:
@@ -127,10 +134,10 @@ class Attempts:
         self.journal.record(RecordType.ATTEMPT_ENDED, stage=self.stage.key, attempt=number, data=ended)
         return Ended(self._after(Outcome(AttemptStatus.FAILED), self.stage.retry.attempts))
 
-    def _errored(self, number: int, why: str) -> Ended:
+    def _errored(self, number: int, why: str, reason: Reason | None = None) -> Ended:
         self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
         told = {"message": why, "file": None, "line": None}
-        ended = {"status": AttemptStatus.ERRORED, "reason": Reason.WORKSPACE_LOST, "error": told}
+        ended = {"status": AttemptStatus.ERRORED, "reason": reason, "error": told}
         self.journal.record(RecordType.ATTEMPT_ENDED, stage=self.stage.key, attempt=number, data=ended)
         return Ended(StageStatus.ERRORED)
 

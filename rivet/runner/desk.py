@@ -7,6 +7,7 @@ from pathlib import Path
 from rivet.client import Client
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.limits import Limits
 from rivet.domain.stage import CancelScope
 from rivet.journal.stream import StreamWriter
 from rivet.modules.registry import Modules
@@ -23,7 +24,7 @@ PublishChain = Callable[[JobId, Epoch, Sequence[tuple[StageKey, str]], str], Non
 @dataclass(frozen=True, slots=True)
 class Desk:
     """`jobs` is the folder of all jobs' folders; `zygote` makes the Lua children of this slot; `modules` are
-    what their scripts may call."""
+    what their scripts may call, `limits` the operator's."""
 
     runner: str
     session: SessionId
@@ -37,6 +38,7 @@ class Desk:
     isolation: str
     zygote: Zygote
     modules: Modules
+    limits: Limits
     publish_chain: PublishChain
 
     def folder(self, job: JobId) -> JobFolder:

@@ -8,6 +8,7 @@ from typing import Self
 import zstandard
 
 from rivet.domain.ids import StageKey
+from rivet.domain.limits import OverLimit
 from rivet.domain.log import MAX_CHUNK_BYTES, MAX_LINE_BYTES, Chunk, Mark, encode_line
 from rivet.domain.mask import MaskedStream
 from rivet.domain.record import RecordType
@@ -20,8 +21,9 @@ MAX_LINES = 10_000_000
 class LogWriter:
     """Of one attempt. Lines go out within 15 ms, or when a chunk is full; a line that has no end yet waits.
 
-    A line over 64 KiB is cut into several, after secrets in it were masked. `lines_before` is how many the
-    attempt's log has already. Use as a context manager: leaving writes what is left.
+    What is over `max_bytes` or `max_lines` is cut, which a last line and `over` say; only Rivet's own words
+    still get in. A line over 64 KiB is cut into several, after secrets in it were masked. `lines_before` is
+    how many the attempt's log has already. Use as a context manager: leaving writes what is left.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class LogWriter:
         lines_before: int = 0,
     ) -> None:
         self._journal, self._stage, self._attempt = journal, stage, attempt
+        self._max_bytes, self._max_lines = max_bytes, max_lines
         self._left, self._lines_left = max_bytes, max_lines
         self._guard = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
@@ -48,6 +51,7 @@ class LogWriter:
         self._failure: OSError | None = None
         self.lines = lines_before
         self.bytes = 0
+        self.over: OverLimit | None = None
 
     def __enter__(self) -> Self:
         self._flusher.start()
@@ -130,12 +134,15 @@ class LogWriter:
                 self._add_line(line[at : at + MAX_LINE_BYTES], stream, level)
 
     def _add_line(self, raw: bytes, stream: str, level: str | None) -> None:
-        if self._left <= 0:
+        if self.over is not None and stream != "rivet":
             return
         self._left -= len(raw) + 1
         self._lines_left -= 1
-        if self._left <= 0 or self._lines_left <= 0:
-            self._left = 0
+        if self.over is None and (self._left <= 0 or self._lines_left <= 0):
+            name, allowed = (
+                ("log_bytes", self._max_bytes) if self._left <= 0 else ("log_lines", self._max_lines)
+            )
+            self.over = OverLimit(name, allowed)
             raw = b"[the rest of this stage's output is over the limit and was cut]"
         if self._size + len(raw) > MAX_CHUNK_BYTES:
             self._flush()

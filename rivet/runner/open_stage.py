@@ -1,7 +1,6 @@
 """Evaluate a stage's file in a Lua child, and see that it defines what the run was started with."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from rivet.domain.ids import Path
@@ -11,7 +10,6 @@ from rivet.modules.run import STAGE_VALUES, VALUES
 from rivet.runner.desk import Desk
 from rivet.sandbox.lua import LuaError, LuaLimits, Script, open_script
 
-LUA_CPU_S = 60.0
 FILE = "rivet.lua"
 
 
@@ -37,7 +35,7 @@ def open_stage(
         desk.zygote,
         order.lua,
         FILE,
-        _limits(order, seconds),
+        _limits(order, desk, seconds),
         modules=desk.modules.bindings(),
         values={"run": {name: facts.get(name) for name in VALUES}, "input": order.inputs, "matrix": {}},
         running_values={
@@ -52,11 +50,12 @@ def open_stage(
     return script
 
 
-def _limits(order: Order, seconds: float) -> LuaLimits:
-    """Ours, and what the pipeline asks for where that is less."""
-    limits = LuaLimits(cpu_s=LUA_CPU_S, wall_s=seconds)
-    asked = order.limits.get("memory", limits.memory_bytes)
-    return replace(limits, memory_bytes=min(limits.memory_bytes, asked))
+def _limits(order: Order, desk: Desk, seconds: float) -> LuaLimits:
+    """The operator's, and what the pipeline asks for where that is less."""
+    limits = desk.limits.lowered(order.limits)
+    return LuaLimits(
+        memory_bytes=limits.memory, cpu_s=limits.cpu, wall_s=seconds, frame_bytes=limits.frame
+    )
 
 
 def value_at(table: Any, path: Path) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rivet.domain.kept_rules import Kept, KeptArtifacts, kept_of
+from rivet.domain.limits import OverLimit
 from rivet.domain.log import encode_line
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
@@ -22,16 +23,16 @@ from rivet.runner.late_artifacts import upload_late
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.open_stage import FILE, OtherDefinition, open_stage, value_at
+from rivet.runner.pace import Pace
 from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
 from rivet.runner.travel import KeepConflict, keep_files
-from rivet.sandbox.lua import LuaError, Refused, Script
+from rivet.sandbox.lua import TOO_LARGE, LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
 
-MAX_LOG_BYTES = 1024 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -67,9 +68,12 @@ def perform(
     `outputs` are those of earlier stages; `left_s` is what the run's timeout leaves, in seconds.
     """
     attempt = _Attempt(order, stage, number, desk, folder, journal, outputs, left_s)
-    with LogWriter(journal, stage.key, number, MAX_LOG_BYTES) as log:
+    limits = desk.limits.lowered(order.limits)
+    with LogWriter(journal, stage.key, number, limits.log_bytes, limits.log_lines) as log:
         for level, text in folder.said():
             log.say(level, text, stream="rivet")
+        for text in desk.limits.not_granted(order.limits):
+            log.say("warn", text, stream="rivet")
         outcome = attempt.run(log)
         if outcome.error is not None:
             log.say("error", _with_place(outcome.error), stream="rivet")
@@ -110,6 +114,7 @@ class _Attempt:
         self._limited_by_run = left_s < stage.timeout_s
         self._script: Script | None = None
         self._exit_code: int | None = None
+        self._hinted: Reason | None = None
         self._calls: StageCalls | None = None
         self._artifacts: KeptArtifacts | None = None
         self._plugins = PluginCalls(desk.modules, journal.masker.mask_text)
@@ -129,10 +134,13 @@ class _Attempt:
             self._order, self._stage, self._number, self._desk, self._folder, self._journal, log,
             lease.stopped, lease.assure, self._outputs,
         )
-        self._calls = calls
+        self._calls, self._log = calls, log
+        self._pace = Pace(calls.limits.calls)
         with lease:
             with contextlib.closing(calls):
                 error = self._ended(calls)
+                if lease.stopped() is None and calls.over is not None:
+                    error = _over(calls.over)
                 outcome = self._outcome(lease.stopped(), error)
             upload_late(
                 self._order, self._stage, self._number, self._desk, self._folder, self._artifacts,
@@ -149,8 +157,10 @@ class _Attempt:
             return self._execute(calls)
         except Stopped:
             return None
+        except OverLimit as over:
+            return _over(over)
         except RoomLost as lost:
-            return Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=_told(str(lost)))
+            return _lost(calls.why_lost(lost))
         except Exception as broken:  # noqa: BLE001
             # Whatever breaks here is ours, not the user's: the attempt says so, and the chain goes on.
             trace = self._journal.masker.mask_text(traceback.format_exc())
@@ -175,6 +185,7 @@ class _Attempt:
             keeps = StageKeeps(kept, key, self._stage.key, calls)
             keeps.before()
             error = script.run(self._stage.path, functools.partial(self._call, calls))
+        calls.measure()
         failure = keeps.after(passed=error is None)
         if failure is not None:
             return Outcome(AttemptStatus.FAILED, error=_told(failure))
@@ -199,6 +210,10 @@ class _Attempt:
         return key
 
     def _call(self, calls: StageCalls, module: str, function: str, args: list[Any]) -> Any:
+        self._pace.step()
+        if self._log.over is not None:
+            raise self._log.over
+        self._hinted = None
         try:
             if module in self._desk.modules.plugins:
                 return self._journal.masker.mask_value(self._plugins.call(module, function, args, calls))
@@ -206,6 +221,7 @@ class _Attempt:
         except CallError as error:
             if error.exit_code is not None:
                 self._exit_code = error.exit_code
+                self._hinted = calls.hinted
             raise Refused(self._journal.masker.mask_text(str(error))) from None
 
     def _masked(self, answer: Any) -> Any:
@@ -250,7 +266,20 @@ class _Attempt:
             return Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=told)
         if error.kind == "protocol":
             return Outcome(AttemptStatus.ERRORED, None, error=told)
-        return Outcome(AttemptStatus.FAILED, reasons.get(error.kind), self._exit_code, told)
+        reason = reasons.get(error.kind)
+        if error.kind == "error":
+            reason = Reason.LIMIT_FRAME if TOO_LARGE in error.message else self._hinted
+        return Outcome(AttemptStatus.FAILED, reason, self._exit_code, told)
+
+
+def _over(over: OverLimit) -> Outcome:
+    return Outcome(AttemptStatus.FAILED, over.reason, error=_told(str(over)))
+
+
+def _lost(why: RoomLost | OverLimit) -> Outcome:
+    if isinstance(why, OverLimit):
+        return _over(why)
+    return Outcome(AttemptStatus.LOST, Reason.SLOT_LOST, error=_told(str(why)))
 
 
 def _with_place(error: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 from urllib.parse import urlsplit
 
+from rivet.domain.limits import Limits, OverLimit
 from rivet.runner.proxy_request import (
     BLOCK,
     OF_ONE_HOP,
@@ -37,7 +38,8 @@ IDLE_S = 600.0
 class Proxy:
     """Serves connections of `listener` until `close`. `refusals` are the last 20, oldest first.
 
-    `doors` are listeners that stand in the room for one host and port each, for what speaks no HTTP.
+    `doors` are listeners that stand in the room for one host and port each, for what speaks no HTTP. After
+    `most_bytes` in both directions together nothing is carried any more.
     """
 
     def __init__(
@@ -45,10 +47,13 @@ class Proxy:
         listener: socket.socket,
         rules: ProxyRules,
         doors: Sequence[tuple[socket.socket, str, int]] = (),
+        most_bytes: int = Limits().network,
     ) -> None:
         self.rules = rules
         self.refusals: deque[str] = deque(maxlen=20)
-        self.bytes_carried = 0
+        self.bytes_carried = self.connections = 0
+        self.most_bytes = most_bytes
+        self.over: OverLimit | None = None
         self._listeners = [listener, *(door for door, _, _ in doors)]
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -93,6 +98,7 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:
                 return
+            self.connections += 1
             if not self._slots.acquire(blocking=False):
                 _answer(client, 503, f"this stage has {MOST_CONNECTIONS} connections open, which is the most")
                 client.close()
@@ -159,8 +165,8 @@ class Proxy:
             if request.expects:
                 client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             for block in request.body(client):
+                self._count(block)
                 upstream.sendall(block)
-                self.bytes_carried += len(block)
             self._answer_from(upstream, client)
 
     def _answer_from(self, upstream: socket.socket, client: socket.socket) -> None:
@@ -195,14 +201,26 @@ class Proxy:
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         while block := source.recv(BLOCK):
+            self._count(block)
             sink.sendall(block)
-            self.bytes_carried += len(block)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+    def _count(self, block: bytes) -> None:
+        """Raises ConnectionAbortedError where this is more than may be carried."""
+        with self._lock:
+            self.bytes_carried += len(block)
+            if self.bytes_carried > self.most_bytes and self.over is None:
+                self.over = OverLimit("network", self.most_bytes)
+                self.refusals.append(str(self.over))
+        if self.over is not None:
+            raise ConnectionAbortedError(str(self.over))
 
     @contextlib.contextmanager
     def _connected(self, host: str, port: int) -> Iterator[socket.socket]:
         """A connection to an address that was checked. Raises Refused and _Unreachable."""
+        if self.over is not None:
+            raise Refused(str(self.over))
         addresses = self.rules.addresses(host, port)
         failure = ""
         for address in addresses[:4]:

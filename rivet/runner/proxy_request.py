@@ -144,6 +144,6 @@ def read_head(source: socket.socket) -> tuple[bytes, bytes]:
 
 def read_authority(target: str) -> tuple[str, int]:
     host, colon, port = target.rpartition(":")
-    if not colon or not port.isdigit() or len(port) > 5 or not host:
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5 or not host:
         raise Malformed("CONNECT takes host:port")
     return host, int(port)

@@ -3,23 +3,33 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+LookUp = Callable[[str, int], list[IP]]
+"""The addresses of a name, by whatever names lead to them; raises Refused where it has none."""
 
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*", re.ASCII)
 _NUMBER_LIKE = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*", re.ASCII)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_ALSO_NOT_PUBLIC = tuple(map(ipaddress.ip_network, (
+    "192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20", "5f00::/16", "fec0::/10",
+)))  # fmt: skip
+"""Global by the tables of some Pythons, and no part of the internet: special blocks, in which clouds have
+their metadata, the address of a cloud's own agent, documentation, segment routing, and sites of old."""
 _PORTS = {"http": 80, "https": 443}
 
 _LOOKS_LIKE_NO_NETWORK = re.compile(
     r"could not resolve|couldn't resolve|name resolution|name or service not known|network is unreachable"
     r"|getaddrinfo|enotfound|eai_again|enetunreach|no route to host|no address associated|unable to resolve"
-    r"|unknown host|unknownhostexception|failed to resolve|nodename nor servname|no such host",
+    r"|unknown host|unknownhostexception|failed to resolve|nodename nor servname|no such host"
+    r"|no matching distribution found",
     re.IGNORECASE,
 )
+
+_LOOKS_LIKE_NOBODY_THERE = re.compile(r"connection refused|econnrefused", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -30,12 +40,14 @@ class Refused(Exception):
 class ReachPolicy:
     """The operator's half: `RIVET_ALLOW_NETWORK`, `RIVET_ALLOW_HOSTS`, `RIVET_ALLOW_PATHS`.
 
-    `allow_hosts` has names, names with a port, `*.` before a name, addresses and networks.
+    `allow_hosts` has names, names with a port, `*.` before a name, addresses and networks. `look_up` is asked
+    once a connection.
     """
 
     allow_network: str = "public"
     allow_hosts: tuple[str, ...] = ()
     allow_paths: tuple[str, ...] = ()
+    look_up: LookUp = field(default_factory=lambda: look_up, compare=False, repr=False)
 
     def names(self, host: str, port: int) -> bool:
         """Whether the operator has named this host, so that whatever address it has is allowed."""
@@ -110,7 +122,7 @@ def resolve(policy: ReachPolicy, host: str, port: int) -> list[IP]:
     if literal is not None:
         found: Sequence[IP] = [literal]
     else:
-        found = _look_up(host, port)
+        found = policy.look_up(host, port)
     if policy.names(host, port):
         return list(found)
     allowed = [address for address in found if policy.allows(address, port)]
@@ -141,6 +153,8 @@ def is_public(address: IP) -> bool:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(embedded)
+    if any(address in network for network in _ALSO_NOT_PUBLIC):
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified or address.is_link_local
     )
@@ -156,9 +170,14 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 def network_hint(tail: Sequence[str], *, has_network: bool) -> str:
     """A sentence for the error of a command that seems to have missed the network, else nothing."""
-    if has_network or not any(_LOOKS_LIKE_NO_NETWORK.search(line) for line in tail):
-        return ""
-    return "This stage has no network: grant it with permissions = { network = true } in the pipeline"
+    if not has_network and any(_LOOKS_LIKE_NO_NETWORK.search(line) for line in tail):
+        return "This stage has no network: grant it with permissions = { network = true } in the pipeline"
+    if any(_LOOKS_LIKE_NOBODY_THERE.search(line) for line in tail):
+        return (
+            "Within a stage localhost is the stage's own: a server outside of it is reached where "
+            'permissions = { network = { "host:port" } } in the pipeline grants it'
+        )
+    return ""
 
 
 def _literal(host: str) -> IP | None:
@@ -172,7 +191,8 @@ def _literal(host: str) -> IP | None:
     return None
 
 
-def _look_up(host: str, port: int) -> list[IP]:
+def look_up(host: str, port: int) -> list[IP]:
+    """As the runner's own system resolves it. Raises Refused."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

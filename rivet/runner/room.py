@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import re
+import resource
 import select
 import socket
 import time
@@ -16,15 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from rivet.domain.limits import Limits, OverLimit
+from rivet.domain.states import Reason
+from rivet.runner.limit_hint import limit_hint
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, network_hint
 from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
-from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost
+from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost, RoomOver
 from rivet.runner.room_programs import compiled, library
 from rivet.runner.tools import ToolRoots
+from rivet.sandbox.agent import SPARE_PROCESSES
 from rivet.sandbox.isolation.namespaces import (
     HOME,
+    OPEN_FILES,
     OURS,
     WORKSPACE,
     Bind,
@@ -36,9 +42,18 @@ from rivet.sandbox.isolation.namespaces import (
     interpreter,
 )
 
-__all__ = ["CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomSpec", "prepare_workspace"]
+__all__ = [
+    "CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomOver", "RoomSpec",
+    "prepare_workspace",
+]  # fmt: skip
 
 MOST_LEFT_OVER = 16
+
+UNWATCHED = Limits(process_memory=0, workspace=0)
+"""For rooms of ours, in which nobody else's processes are: files and memory of any size."""
+
+WATCHED = ("processes", "process_memory", "workspace", "open_files")
+"""What the agent sees to, in the order in which it is told."""
 
 _PYTHON = (str(interpreter()), "-I", "-S", "-X", "utf8")
 
@@ -51,7 +66,7 @@ class RoomSpec:
     host's user of the workspace, None where the runner is no root. `network` is None for a room without any.
     `read_only` are paths of the host that are visible under their own name, `binds` those under another,
     `files` small files of ours. The room ends by itself after `ping_s` seconds without a word from its
-    supervisor.
+    supervisor. It is ended when it goes over `limits`: 0 of memory or files is without one.
     """
 
     workspace: Path
@@ -64,6 +79,7 @@ class RoomSpec:
     binds: tuple[Bind, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     hostname: str = "stage"
+    limits: Limits = UNWATCHED
 
 
 class Room:
@@ -79,6 +95,8 @@ class Room:
         self._readers = Readers()
         self._proxy: Proxy | None = None
         self._last_ping = time.monotonic()
+        self.hinted: Reason | None = None
+        """Of the last `hint`: the limit that it names."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._link = Link(ours)
         with theirs:
@@ -95,7 +113,7 @@ class Room:
                 raise  # whoever cannot enclose says why: this one was killed
             raise CannotEnclose(f"{lost}: {said}") from lost
         if listeners and spec.network is not None:
-            self._proxy = _opened_proxy(listeners, spec.network)
+            self._proxy = _opened_proxy(listeners, spec.network, spec.limits)
 
     def _enclose(self, control: int) -> Enclosed:
         spec = self.spec
@@ -119,8 +137,13 @@ class Room:
                     program: compiled("agent"),
                 },
                 hostname=spec.hostname,
+                open_files=max(OPEN_FILES, spec.limits.open_files),
             ),
-            [*_PYTHON, program, str(control), str(spec.ping_s), listens if spec.network is not None else ""],
+            [
+                *_PYTHON, program, str(control), str(spec.ping_s),
+                listens if spec.network is not None else "",
+                _watched(spec.limits),
+            ],
             keep=[control],
         )
 
@@ -142,9 +165,13 @@ class Room:
 
     def hint(self, tail: Sequence[str]) -> str:
         """What to say besides to somebody whose command ended with these lines; empty if nothing."""
-        if self._proxy is not None:
-            return self._proxy.refusals[-1] if self._proxy.refusals else ""
-        return network_hint(tail, has_network=False)
+        over = limit_hint(tail, self.spec.limits)
+        self.hinted = over.reason if over is not None else None
+        if over is not None:
+            return f"It seems that {over}"
+        if self._proxy is not None and self._proxy.refusals:
+            return self._proxy.refusals[-1]
+        return network_hint(tail, has_network=self._proxy is not None)
 
     def run(
         self,
@@ -197,6 +224,19 @@ class Room:
     def has_heard_all_of(self, command: Background, within_s: float) -> bool:
         """Wait until all that a background command and its descendants wrote was read; whether it was."""
         return self._readers.has_read_all_of(command, within_s)
+
+    @property
+    def over(self) -> OverLimit | None:
+        """Whether its processes have sent and received more than they may."""
+        return self._proxy.over if self._proxy is not None else None
+
+    def measure(self) -> None:
+        """Look at the limits of the room, all of its files included. Raises RoomOver and RoomLost."""
+        self.ask("measure")
+
+    def was_over(self) -> RoomOver | None:
+        """Whether a room that has been lost was ended for a limit."""
+        return self._link.last_word()
 
     def ping(self) -> None:
         """Say that the supervisor lives: more often than `ping_s`, from any thread. Raises RoomLost."""
@@ -280,6 +320,16 @@ class Room:
                     os.close(fd)
 
 
+def _watched(limits: Limits) -> str:
+    """For the agent. What the runner itself may not have, nobody in a room may be allowed."""
+    told = {name: getattr(limits, name) for name in WATCHED}
+    for name, number in (("processes", resource.RLIMIT_NPROC), ("open_files", resource.RLIMIT_NOFILE)):
+        hard = resource.getrlimit(number)[1]
+        if hard != resource.RLIM_INFINITY:
+            told[name] = min(told[name], hard - (SPARE_PROCESSES + 1) * (name == "processes"))
+    return ",".join(map(str, told.values()))
+
+
 def prepare_workspace(folder: Path, uid: int | None) -> None:
     """Make an empty folder that only the workspace's user (`uid`; None: oneself) may enter.
 
@@ -312,10 +362,11 @@ def _hosts(hostname: str, doors: Mapping[tuple[str, int], str]) -> dict[str, byt
     return {"/etc/hosts": "".join(f"{line}\n" for line in lines).encode()} if named else {}
 
 
-def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules) -> Proxy:
+def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules, limits: Limits) -> Proxy:
     hosts = _doors(rules)
     doors = [(door, hosts.get(door.getsockname()), door.getsockname()[1]) for door in listeners[1:]]
-    return Proxy(listeners[0], rules, [(door, host, port) for door, host, port in doors if host is not None])
+    known = [(door, host, port) for door, host, port in doors if host is not None]
+    return Proxy(listeners[0], rules, known, limits.network)
 
 
 def _proxied(port: int) -> dict[str, str]:

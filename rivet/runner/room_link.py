@@ -18,11 +18,19 @@ from typing import Any
 MAX_ANSWER = (8 << 20) + 64
 ANSWER_WAIT_S = 10.0
 MOST_LISTENERS = 32
-_HEAD = re.compile(rb"(ready|started|failed|ended|answer|error) (\d{1,9}) (-?\d{1,12})\n", re.ASCII)
+_HEAD = re.compile(rb"(ready|started|failed|ended|answer|error|over) (\d{1,9}) (-?\d{1,16})\n", re.ASCII)
 
 
 class RoomLost(Exception):
     """The room ended, or its agent broke the protocol: an error of ours or of the machine, not the user's."""
+
+
+class RoomOver(RoomLost):
+    """The room went over the limit `name` with `amount`, and its agent has ended it."""
+
+    def __init__(self, name: str, amount: int) -> None:
+        super().__init__(f"the stage's room was ended for going over its limit of {name}")
+        self.name, self.amount = name, amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,22 @@ class Link:
         if head is None:
             raise RoomLost("the agent of the stage's room sent what is no answer")
         answer = Answer(head[1].decode(), int(head[2]), int(head[3]), body[head.end() :])
+        if answer.kind == "over":
+            raise RoomOver(answer.payload.decode("ascii", "replace"), answer.number)
         if answer.ident in self.routes:
             self.routes[answer.ident](answer)
         return answer
+
+    def last_word(self) -> "RoomOver | None":
+        """Whether a room that was lost had gone over a limit: its agent's last word may be unread."""
+        try:
+            while self.wait(0):
+                self.receive()
+        except RoomOver as over:
+            return over
+        except (RoomLost, OSError, ValueError):
+            pass
+        return None
 
     def receive_listeners(self) -> list[socket.socket]:
         """Wait until the agent is ready; the listening sockets that come along. Raises RoomLost.

@@ -1,4 +1,4 @@
-"""Our own programs for rooms, compiled: the agent, and what it imports when it is first asked for a file."""
+"""Our own programs for rooms, compiled: the agent, and what it imports when it first needs it."""
 
 import functools
 import importlib.util
@@ -9,15 +9,15 @@ from types import CodeType
 import rivet.sandbox
 from rivet.sandbox.isolation.namespaces import OURS
 
-FILE_MODULES = ("files", "file_trees", "file_search", "file_work")
+MODULES = ("files", "file_trees", "file_search", "file_work", "watch")
 
 
 @functools.cache
 def library() -> dict[str, bytes]:
-    """What the agent imports when it is first asked for a file, by its place in the room."""
+    """What the agent imports when it first needs it, by its place in the room."""
     folder = f"{OURS}/lib/rivet"
     nothing = _packed(compile("", "__init__.py", "exec"))
-    files = {f"{folder}/sandbox/{name}.pyc": compiled(name) for name in FILE_MODULES}
+    files = {f"{folder}/sandbox/{name}.pyc": compiled(name) for name in MODULES}
     return {f"{folder}/__init__.pyc": nothing, f"{folder}/sandbox/__init__.pyc": nothing, **files}
 
 

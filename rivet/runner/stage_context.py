@@ -8,9 +8,11 @@ from typing import Any
 
 from rivet.domain.annotation import MOST_OF_AN_ATTEMPT, Annotation
 from rivet.domain.inputs import as_texts
+from rivet.domain.limits import OverLimit
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.record import RecordType
 from rivet.domain.secret import Opaque
+from rivet.domain.states import Reason
 from rivet.modules.contract import CallError, Process
 from rivet.runner.artifacts import StageArtifacts
 from rivet.runner.cache import StageCaches
@@ -22,7 +24,7 @@ from rivet.runner.kept_output import Kept
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.reach import ProxyRules
 from rivet.runner.reports import StageReports
-from rivet.runner.room import CannotStart, Ended, Room, RoomSpec
+from rivet.runner.room import WATCHED, CannotStart, Ended, Room, RoomLost, RoomOver, RoomSpec
 from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.secrets import StageSecrets
@@ -59,10 +61,11 @@ class StageCalls:
     ) -> None:
         self._order, self._stage, self._attempt = order, stage, attempt
         self._desk, self._folder, self._journal, self._log = desk, folder, journal, log
-        self._stopped, self._assure = stopped, assure
+        self._stopped_by_others, self._assure = stopped, assure
         self._room: Room | None = None
         self._guard = threading.Lock()
         self._annotated = 0
+        self.limits = desk.limits.lowered(order.limits)
         self.in_process = False
         self.env: Mapping[str, str] = variables(order, stage)
         self.inputs: Mapping[str, Any] = order.inputs
@@ -280,6 +283,14 @@ class StageCalls:
     def stopped(self) -> str | None:
         return self._stopped()
 
+    def _stopped(self) -> str | None:
+        return self._stopped_by_others() or ("over" if self.over is not None else None)
+
+    @property
+    def over(self) -> OverLimit | None:
+        """The limit that it has gone over by what it said or sent."""
+        return self._log.over or (self._room.over if self._room is not None else None)
+
     def _process_env(self, env: Mapping[str, str]) -> dict[str, str]:
         """What is added to the room's own variables, the narrowest last."""
         order = self._order
@@ -304,6 +315,7 @@ class StageCalls:
             tools=self._desk.tools,
             network=network,
             ping_s=self._desk.lease_s * 0.75,
+            limits=self.limits,
         )
 
     def _opened(self) -> Room:
@@ -318,6 +330,29 @@ class StageCalls:
             with self._guard:
                 self._room = room
         return self._room
+
+    def measure(self) -> None:
+        """See that the room is within its limits, if there is one. Raises OverLimit and RoomLost."""
+        if self._room is not None:
+            try:
+                self._room.measure()
+            except RoomOver as over:
+                raise self._over(over) from None
+
+    @property
+    def hinted(self) -> Reason | None:
+        """The limit that the last command that failed seems to have run into."""
+        return self._room.hinted if self._room is not None else None
+
+    def why_lost(self, lost: RoomLost) -> RoomLost | OverLimit:
+        """What ended the room: a limit, or what is not known better."""
+        over = lost if isinstance(lost, RoomOver) else self._room.was_over() if self._room else None
+        return lost if over is None else self._over(over)
+
+    def _over(self, over: RoomOver) -> RoomLost | OverLimit:
+        if over.name not in WATCHED:
+            return over
+        return OverLimit(over.name, getattr(self.limits, over.name), over.amount)
 
     def ping(self) -> None:
         with self._guard:

@@ -1,7 +1,7 @@
 """Pid 1 of a room: starts processes on request, reaps, kills, and works with files.
 
-Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES`), imports nothing of ours but its
-neighbours for files, when it is first asked for one, and as little as possible of the rest: its start is the
+Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES LIMITS`), imports nothing of ours but its
+neighbours, for files when it is first asked for one, and as little as possible of the rest: its start is the
 price of a room. It holds no secret. What it says is not believed on
 the other side, and it ends, and with it everything in the room, when its supervisor closes the control
 socket or does not speak for PING_S seconds.
@@ -29,6 +29,10 @@ MAX_ANSWER = 8 << 20
 MAX_REQUEST = 16 << 20
 LIBRARY = "/run/rivet/lib"
 PR_SET_DUMPABLE = 4
+RLIMIT_NPROC, RLIMIT_NOFILE = 6, 7
+LOOK_S = 0.25
+SPARE_PROCESSES = 16
+"""Above the limit, so that it can be seen to be passed; and the agent itself is one."""
 SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 CLOSE_ON_EXEC = 0x40000000
 
@@ -40,11 +44,14 @@ class Gone(Exception):
 
 
 class Agent:
-    def __init__(self, control_fd: int, ping_s: float) -> None:
+    def __init__(self, control_fd: int, ping_s: float, limits: list[int]) -> None:
         self.control = _socket.socket(fileno=control_fd)
         self.ping_s = ping_s
         self.deadline = time.monotonic() + ping_s
         self.commands: dict[int, int] = {}
+        self.limits = limits
+        self.watch: Any = None
+        self.next_look = time.monotonic() + LOOK_S
 
     def serve(self) -> None:
         """Answer until the supervisor is gone or silent; then everything in the room ends with pid 1."""
@@ -55,15 +62,31 @@ class Agent:
         poll.register(self.control, select.POLLIN)
         poll.register(wakeup, select.POLLIN)
         while True:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= self.deadline:
                 return
-            for fd, _ in poll.poll(int(left * 1000) + 1):
+            if now >= self.next_look:
+                if self.is_over(self.watched().look()):
+                    return
+                self.next_look = time.monotonic() + LOOK_S
+            left = min(self.deadline, self.next_look) - now
+            for fd, _ in poll.poll(max(0, int(left * 1000)) + 1):
                 if fd == wakeup:
                     _drain(wakeup)
                 else:
                     self.hear()
             self.reap()
+
+    def watched(self) -> "Any":
+        if self.watch is None:
+            self.watch = _library("watch").Watch(*self.limits)
+        return self.watch
+
+    def is_over(self, over: "tuple[str, int] | None") -> bool:
+        """Say which limit has been passed, if one has: the room then ends, for nothing in it is to go on."""
+        if over is not None:
+            self.say(b"over", 0, over[1], over[0].encode())
+        return over is not None
 
     def hear(self) -> None:
         head, fds = self.receive_head()
@@ -83,14 +106,18 @@ class Agent:
             argv, env, cwd = rest
             self.run(ident, argv, env, cwd, fds)
         elif verb == "work":
-            self.run(ident, rest[0], {}, b"", fds, _file_modules().work)
+            self.run(ident, rest[0], {}, b"", fds, _library("file_work").work)
         elif verb == "file":
             operation, *arguments = rest
-            self.say(b"answer", ident, *_file_modules().QUICK[operation](*arguments))
+            self.say(b"answer", ident, *_library("file_work").QUICK[operation](*arguments))
         elif verb == "connect":
             self.say(b"answer", ident, _listens(*rest), b"")
         elif verb == "kill":
             self.kill(*rest)
+        elif verb == "measure":
+            if self.is_over(self.watched().measure()):
+                raise Gone
+            self.say(b"answer", ident, 0, b"")
         elif verb == "alive":
             self.say(b"answer", ident, sum(1 for pid in _pids() if pid != 1), b"")
 
@@ -303,13 +330,12 @@ def _signal_to(pid: int, number: int) -> None:
         pass
 
 
-def _file_modules() -> "ModuleType":
-    """What works with files, loaded at the first use."""
+def _library(name: str) -> "ModuleType":
+    """A neighbour of ours, loaded at the first use."""
     if LIBRARY not in sys.path:
         sys.path.insert(0, LIBRARY)
-    from rivet.sandbox import file_work
-
-    return file_work
+    module: ModuleType = getattr(__import__("rivet.sandbox", fromlist=[name]), name)
+    return module
 
 
 def _listens(port: int) -> int:
@@ -337,6 +363,14 @@ def _make_undumpable() -> None:
         raise OSError("cannot make the agent undumpable")
 
 
+def _limit(number: int, most: int) -> None:
+    """For this process and all that it starts. Processes are counted in this room's own user namespace:
+    what the host's user runs besides is not among them."""
+    setrlimit = _ctypes.dlsym(_ctypes.dlopen(None, 0), "setrlimit")  # type: ignore[arg-type]
+    if _ctypes.call_cdeclfunction(setrlimit, (number, most.to_bytes(8, sys.byteorder) * 2)) != 0:
+        raise OSError("cannot limit what the room may use")
+
+
 def _listeners(addresses: list[str]) -> "list[_socket.socket]":
     """In the order of the addresses. The first takes any port, and so is bound last: never another's."""
     made = [_listener(address) for address in reversed(addresses)]
@@ -360,15 +394,18 @@ def _listener(address: str) -> "_socket.socket | None":
 
 def main() -> None:
     control_fd, ping_s, addresses = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+    *limits, open_files = (int(limit) for limit in sys.argv[4].split(","))
     _make_undumpable()
     posix.set_inheritable(control_fd, False)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.umask(0o022)
-    agent = Agent(control_fd, ping_s)
+    agent = Agent(control_fd, ping_s, limits)
     listeners = _listeners(addresses.split(","))
     agent.say(b"ready", 0, 0, b"", tuple(listener.fileno() for listener in listeners))
     for listener in listeners:
         listener.close()
+    _limit(RLIMIT_NPROC, limits[0] + SPARE_PROCESSES + 1)
+    _limit(RLIMIT_NOFILE, open_files)
     try:
         agent.serve()
     except (Gone, OSError):

@@ -34,12 +34,14 @@ _FOLDER = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class LuaLimits:
-    """The bounds of one script. `wall_s` counts from the fork; `source_bytes` bounds the file itself."""
+    """The bounds of one script. `wall_s` counts from the fork; `source_bytes` bounds the file itself,
+    `frame_bytes` one value that goes in or out."""
 
     memory_bytes: int = 64 * 1024 * 1024
     cpu_s: float = 10.0
     wall_s: float = 30.0
     source_bytes: int = 1024 * 1024
+    frame_bytes: int = frames.MAX_BYTES
 
 
 class NoChild(Exception):
@@ -74,7 +76,7 @@ class Child:
 
     def send(self, value: Any) -> None:
         """Send a frame. Raises Ended, OutOfTime, or frames.BadFrame if the value is none that Lua has."""
-        packed = frames.pack(value)
+        packed = frames.pack(value, self.limits.frame_bytes)
         try:
             self._channel.settimeout(self._left())
             self._channel.sendall(packed)
@@ -85,7 +87,7 @@ class Child:
 
     def receive(self) -> Any:
         """The next frame's value. Raises Ended, OutOfTime or frames.BadFrame."""
-        length = frames.length_of(self._take(4))
+        length = frames.length_of(self._take(4), self.limits.frame_bytes)
         return frames.unpack(self._take(length))
 
     def kill(self) -> None:

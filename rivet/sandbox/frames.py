@@ -50,11 +50,11 @@ def pack(value: Any, limit: int = MAX_BYTES) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def length_of(head: bytes) -> int:
-    """How many bytes follow the four bytes of a frame's head. Raises BadFrame if too many."""
+def length_of(head: bytes, limit: int = MAX_BYTES) -> int:
+    """How many bytes follow the four bytes of a frame's head. Raises BadFrame if over `limit`."""
     (length,) = _LENGTH.unpack(head)
-    if not 0 < length <= MAX_BYTES:
-        raise BadFrame(f"a frame says that it has {length} bytes; 1 to {MAX_BYTES} are allowed")
+    if not 0 < length <= limit:
+        raise BadFrame(f"a frame says that it has {length} bytes; 1 to {limit} are allowed")
     return int(length)
 
 

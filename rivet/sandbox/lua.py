@@ -26,6 +26,8 @@ CallKind = Literal["call", "oneway", "handle", "around", "local"]
 listed as `function:method`. `around`: a function of the script's is called between it and `function:end`.
 `local`: the child does it by itself."""
 Calls = Callable[[str, str, list[Any]], Any]
+TOO_LARGE = "which is the most that can leave a script"
+"""How an error ends that says that a value does not fit into a frame."""
 _KINDS_OF_CHILD = ("syntax", "error", "memory", "cpu", "protocol")
 
 
@@ -211,6 +213,7 @@ def open_script(
         "source": raw,
         "filename": filename,
         "memory": limits.memory_bytes,
+        "frame": limits.frame_bytes,
         "cpu_s": limits.cpu_s,
         "modules": modules,
         "values": values,

@@ -20,6 +20,7 @@ local opening = wire.receive()
 local source_name = "@" .. opening.filename
 local short_name = match(opening.filename, "^[^\n]*")
 local cpu_s = opening.cpu_s
+part.wire.bound(opening.frame)
 
 local stopped, main, phase = nil, nil, "defining"
 

@@ -9,7 +9,10 @@ local setmetatable, rawequal = setmetatable, rawequal
 local stdin, stdout = io.stdin, io.stdout
 local read, write, flush = stdin.read, stdout.write, stdout.flush
 
-local MAX_BYTES, MAX_DEPTH, MAX_ENTRIES = 8 * 1024 * 1024 - 4096, 31, 99000
+local MAX_DEPTH, MAX_ENTRIES = 31, 99000
+-- Room is left for what stands around a value.
+local AROUND = 4096
+local frame_bytes = 8 * 1024 * 1024
 
 local wire = {}
 
@@ -56,8 +59,10 @@ end
 
 local function put(state, bytes)
   state.bytes = state.bytes + #bytes
-  if state.bytes > MAX_BYTES then
-    refuse(state, 0, "a value is larger than 8 MiB, which is the most that can leave a script")
+  if state.bytes > frame_bytes - AROUND then
+    local size = frame_bytes // 1024
+    size = size % 1024 == 0 and size // 1024 .. " MiB" or size .. " KiB"
+    refuse(state, 0, "a value is larger than " .. size .. ", which is the most that can leave a script")
   end
   state.count = state.count + 1
   state[state.count] = bytes
@@ -71,6 +76,10 @@ local function encode_opaque(state, parts)
     local part = parts[at]
     put(state, type(part) == "string" and pack("<c1s4", "S", part) or pack("<c1s4", "R", part[1]))
   end
+end
+
+function wire.bound(bytes)
+  frame_bytes = bytes
 end
 
 local encode

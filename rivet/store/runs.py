@@ -70,7 +70,6 @@ class PostgresRuns:
         self._seen = seen
 
     def add(self, run: Run) -> None:
-        self._seen.changed("run")
         self._connection.execute(
             _ADD,
             {
@@ -92,6 +91,7 @@ class PostgresRuns:
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
+        self._seen.changed("run")
 
     def get(self, run: RunId) -> Run | None:
         return self._seen.read("run", run, lambda: self._get(run))

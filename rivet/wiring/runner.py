@@ -20,6 +20,7 @@ from rivet import __version__
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.dispatch import publish_chain
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.isolation import NotHad, chosen
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
 from rivet.journal.stream import StreamWriter
@@ -74,13 +75,12 @@ def open_station(settings: Settings, queues: Sequence[str], slots: int) -> Stati
     _lock(folder)
     tools = station_tools(settings)
     modules = station_modules(settings)
-    found = probe()
-    if settings.isolation not in ("auto", "namespaces") or found.level != "namespaces":
-        raise CannotServe(
-            f"isolation {settings.isolation!r} cannot be had here: {found.detail}. {found.mend}".strip()
-        )
-    session = _register(settings, folder, tuple(queues), slots, found.level)
-    return Station(settings, folder, session, tools, found.level, slots, modules)
+    try:
+        level = chosen(settings.isolation, probe(settings.stage_uid_range()[0]))
+    except NotHad as why:
+        raise CannotServe(str(why)) from None
+    session = _register(settings, folder, tuple(queues), slots, level)
+    return Station(settings, folder, session, tools, level, slots, modules)
 
 
 def station_tools(settings: Settings) -> ToolRoots:
@@ -230,6 +230,7 @@ def desk_of(station: Station, app: Celery) -> Desk:
         isolation=station.isolation,
         zygote=Zygote(uids.of_lua),
         modules=station.modules,
+        limits=settings.limits(),
         publish_chain=chain_publisher(app, settings.runner_name),
     )
 

@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from rivet.domain.field_rules import Most, TimeLimits
+from rivet.domain.limits import KIB, MIB, Limits
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 
@@ -39,7 +40,7 @@ class Settings(BaseSettings):
         default="", description="Signs tickets, seals secrets; made on first start in the home."
     )
     isolation: str = Field(
-        default="auto", description="auto, namespaces, landlock or none: how stages are shut in."
+        default="auto", description="auto or namespaces: how stages are shut in. No other level is there yet."
     )
     allow_network: str = Field(default="public", description="public or none: addresses that may be reached.")
     allow_hosts: Listed = Field(
@@ -70,6 +71,29 @@ class Settings(BaseSettings):
     )
     max_run_seconds: float = Field(
         default=7 * 24 * 3600.0, gt=0, description="The longest `timeout` that a pipeline may ask for."
+    )
+    max_lua_mib: int = Field(default=64, ge=8, le=1024, description="Memory of a stage's script.")
+    max_lua_cpu_seconds: float = Field(default=60.0, gt=0, description="Processor time of a stage's script.")
+    max_processes: int = Field(
+        default=1024, ge=8, description="Processes and threads that a stage may have at once."
+    )
+    max_process_mib: int = Field(
+        default=4096, ge=16, description="Memory of a stage's processes together, looked at 4 times a second."
+    )
+    max_open_files: int = Field(default=4096, ge=32, description="Files that each process may have open.")
+    max_workspace_mib: int = Field(
+        default=10 * 1024, ge=1, description="Files in a stage's workspace and home together."
+    )
+    max_log_mib: int = Field(default=1024, ge=1, description="Output of a stage, its log.")
+    max_log_lines: int = Field(default=10_000_000, ge=10, description="Lines of a stage's log.")
+    max_frame_kib: int = Field(
+        default=8192, ge=64, le=65536, description="One value that goes into a stage's script or out of it."
+    )
+    max_calls: int = Field(
+        default=100_000, ge=10, description="Calls of modules a second, over ten seconds."
+    )
+    max_network_mib: int = Field(
+        default=100 * 1024, ge=1, description="What a stage's processes may send and receive in all."
     )
     plugins: Listed = Field(
         default=("all",), description="Plug-ins' modules that pipelines may use: names, all, or none."
@@ -120,6 +144,22 @@ class Settings(BaseSettings):
         return TimeLimits(
             stage=Most(self.max_stage_seconds, "RIVET_MAX_STAGE_SECONDS"),
             run=Most(self.max_run_seconds, "RIVET_MAX_RUN_SECONDS"),
+        )
+
+    def limits(self) -> Limits:
+        """What a stage may use up at most on this runner."""
+        return Limits(
+            memory=self.max_lua_mib * MIB,
+            cpu=self.max_lua_cpu_seconds,
+            processes=self.max_processes,
+            process_memory=self.max_process_mib * MIB,
+            open_files=self.max_open_files,
+            workspace=self.max_workspace_mib * MIB,
+            log_bytes=self.max_log_mib * MIB,
+            log_lines=self.max_log_lines,
+            frame=self.max_frame_kib * KIB,
+            calls=self.max_calls,
+            network=self.max_network_mib * MIB,
         )
 
     def stage_uid_range(self) -> tuple[int, int]:

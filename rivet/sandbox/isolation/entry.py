@@ -21,13 +21,6 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
 
-# With 4096 processes that fork without end, a supervisor on two cores does not get its turn within a lease.
-LIMITS = (
-    (resource.RLIMIT_NOFILE, 4096),
-    (resource.RLIMIT_NPROC, 1024),
-    (resource.RLIMIT_CORE, 0),
-)
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,13 +33,18 @@ class Staged:
 
 
 class Entry:
-    """Called in the child. `uid` is the user to become; None to stay who one is, and nothing is staged."""
+    """Called in the child. `uid` is the user to become; None to stay who one is, and nothing is staged.
 
-    def __init__(self, uid: int | None, staged: Sequence[Staged]) -> None:
+    `open_files` is how many each process may have. How many processes there may be is for the room's own
+    agent to limit: only within the room's namespace are those that the user runs besides not counted.
+    """
+
+    def __init__(self, uid: int | None, staged: Sequence[Staged], open_files: int) -> None:
         self._uid = uid
         self._staged = tuple(staged)
         self._parent = os.getpid()
-        self._limits = tuple((number, _at_most(number, most)) for number, most in LIMITS)
+        limits = ((resource.RLIMIT_NOFILE, open_files), (resource.RLIMIT_CORE, 0))
+        self._limits = tuple((number, _at_most(number, most)) for number, most in limits)
 
     def __call__(self) -> None:
         step = "start"

@@ -29,6 +29,7 @@ OURS = "/run/rivet"
 TMP_BYTES = 2 << 30
 SHM_BYTES = 256 << 20
 END_WAIT_S = 10.0
+OPEN_FILES = 4096
 
 
 class CannotEnclose(Exception):
@@ -57,7 +58,7 @@ class Enclosure:
     """What is in a sandbox. `uid` is the host's user that its processes are, None for who started it.
 
     `files` are small files of ours by their path in the room, `binds` what is seen of the host besides the
-    system. With `uid` the caller must be root.
+    system. Each process may have `open_files`. With `uid` the caller must be root.
     """
 
     workspace: Path
@@ -66,6 +67,7 @@ class Enclosure:
     binds: tuple[Bind, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
     hostname: str = "stage"
+    open_files: int = OPEN_FILES
 
 
 class Enclosed:
@@ -174,7 +176,7 @@ def enclose(enclosure: Enclosure, argv: Sequence[str], keep: Sequence[int] = ())
                 env={},
                 cwd="/",
                 pass_fds=[*passed.fds, *keep],
-                preexec_fn=Entry(enclosure.uid, place.staged),
+                preexec_fn=Entry(enclosure.uid, place.staged, enclosure.open_files),
             )
         except (OSError, subprocess.SubprocessError) as error:
             os.close(errors)

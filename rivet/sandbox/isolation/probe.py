@@ -8,9 +8,9 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from rivet.domain.isolation import Isolation
 from rivet.sandbox.isolation.bubblewrap import NoBubblewrap, find_bubblewrap
 from rivet.sandbox.isolation.namespaces import (
     OURS,
@@ -36,17 +36,11 @@ _SWITCHES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Isolation:
-    """`level` is `namespaces`, or `none` where that cannot be had; `mend` is what would change it."""
-
-    level: str
-    detail: str
-    mend: str = ""
-
-
 def probe(uid: int | None = None) -> Isolation:
-    """Start a room with canaries, and say what held. `uid` is the user to try with where we are root."""
+    """Start a room with canaries, and say what held: `namespaces`, or `none` where that cannot be had.
+
+    `uid` is the user to try with where we are root.
+    """
     try:
         bubblewrap = find_bubblewrap()
     except NoBubblewrap as missing:

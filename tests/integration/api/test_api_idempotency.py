@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from rivet.domain.ids import RunId
 from rivet.engine.forget_answers import forget_answers
 from tests.integration.api.conftest import TWO_STAGES
 
@@ -31,6 +32,13 @@ def test_the_same_request_again_is_answered_as_before_and_starts_nothing(api, ke
     assert again.json == first.json
     assert again.headers["Location"] == first.headers["Location"]
     assert count(api) == before
+
+
+def test_a_run_under_a_key_begins_as_any_other_does(api, key, store):
+    run = RunId(uuid.UUID(api.ask("POST", RUNS, BODY, Idempotency_Key=key).json["id"]))
+    with store.begin() as tx:
+        first = tx.jobs.of_run(run)[0]
+    assert (first.status, first.epoch) == ("queued", 1)
 
 
 def test_another_request_under_the_same_key_is_refused(api, key):

@@ -1,5 +1,7 @@
 """A room's network: the proxy, what it lets through, and what it refuses and says."""
 
+import contextlib
+import ipaddress
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 
 import rivet.sandbox
 from rivet.runner.proxy import Proxy
-from rivet.runner.reach import ProxyRules, ReachPolicy
+from rivet.runner.reach import ProxyRules, ReachPolicy, Refused
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -222,6 +224,144 @@ def test_an_allowed_address_where_nobody_listens_is_a_502(proxied):
     got = proxied(rules(f"127.0.0.1:{port}"), f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
     assert got.startswith(b"HTTP/1.1 502")
     assert b"does not answer" in got
+
+
+SPELLINGS = [
+    "127.0.0.1", "127.0.0.1.", "localhost", "LOCALHOST.", "127.1", "127.0.1", "2130706433", "017700000001",
+    "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "0x7f.1", "127.0.0.01", "0", "0.0.0.0", "[::1]", "[::]",
+    "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::1%25lo]", "[::1%lo]",
+    "[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "[fe80::1%25eth0]", "10.0.0.1", "172.16.0.1", "192.168.0.1",
+    "169.254.169.254", "2852039166", "0xa9fea9fe", "[::ffff:169.254.169.254]", "[fd00:ec2::254]",
+    "100.100.100.200", "192.0.0.192", "168.63.129.16", "example.org@127.0.0.1", "user:pw@127.0.0.1",
+    "127.0.0.1#@example.org", "127。0。0。1", "①②⑦.0.0.1", "%31%32%37.0.0.1", "127.0.0.1%00.example.org",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_no_spelling_of_an_address_that_is_not_public_gets_by(proxied, server, host):
+    port = server.server_port
+    raw = host.encode("utf-8")
+    plain = host.rpartition("@")[2]
+    asked = [b"GET http://%s:%d/ HTTP/1.1\r\n\r\n" % (raw, port), b"CONNECT %s:%d HTTP/1.1\r\n\r\n" % (raw, port)]
+    asked.append(b"GET http://%s/ HTTP/1.1\r\nHost: %s:%d\r\n\r\n" % (raw, plain.encode(), port))
+    for each in asked:
+        assert proxied(rules(), each).split(b" ")[1] in (b"400", b"403"), each
+    assert not server.asked
+
+
+class Names:
+    """A name server of the test's own: each name has answers that come one after the other."""
+
+    def __init__(self, **answers: list[str]) -> None:
+        self.answers = {name.replace("_", "."): list(given) for name, given in answers.items()}
+        self.asked = []
+
+    def __call__(self, host: str, port: int) -> list:
+        self.asked.append(host)
+        given = self.answers[host]
+        answer = given.pop(0) if len(given) > 1 else given[0]
+        return [ipaddress.ip_address(address) for address in answer.split()]
+
+
+def test_a_name_that_is_bound_to_another_address_meanwhile_is_checked_at_each_connection(server):
+    """What is connected to is the address that was looked at, never the name again."""
+    names = Names(evil_example=["1.1.1.1", "127.0.0.1"])
+    wanted = ProxyRules(ReachPolicy(look_up=names), everything=True)
+    assert [str(address) for address in wanted.addresses("evil.example", 80)] == ["1.1.1.1"]
+    assert names.asked == ["evil.example"]
+    with pytest.raises(Refused, match=r"evil\.example:80 \(127\.0\.0\.1\) is a loopback address"):
+        wanted.addresses("evil.example", 80)
+
+
+def test_the_proxy_looks_a_name_up_once_a_connection(proxied, server):
+    names = Names(page_example=["127.0.0.1", "10.0.0.1"])
+    wanted = ProxyRules(
+        ReachPolicy(allow_hosts=(f"127.0.0.1:{server.server_port}",), look_up=names), everything=True
+    )
+    asked = f"GET http://page.example:{server.server_port}/ HTTP/1.1\r\n\r\n".encode()
+    assert proxied(wanted, asked).startswith(b"HTTP/1.1 200")
+    assert names.asked == ["page.example"]
+    assert proxied(wanted, asked).startswith(b"HTTP/1.1 403")
+
+
+def test_of_a_name_with_addresses_of_both_kinds_the_public_ones_alone_are_used():
+    names = Names(both_example=["10.0.0.1 1.1.1.1 ::ffff:127.0.0.1"])
+    wanted = ProxyRules(ReachPolicy(look_up=names), everything=True)
+    assert [str(address) for address in wanted.addresses("both.example", 443)] == ["1.1.1.1"]
+
+
+def test_an_alias_of_an_allowed_name_is_not_allowed_by_that_name():
+    """Lists of names mean what is asked for: a name of a stranger's may lead to an internal one."""
+    names = Names(alias_example=["10.0.0.1"], git_corp_example=["10.0.0.1"])
+    wanted = ProxyRules(ReachPolicy(allow_hosts=("git.corp.example",), look_up=names), everything=True)
+    assert wanted.addresses("git.corp.example.", 443)
+    with pytest.raises(Refused, match="a private address"):
+        wanted.addresses("alias.example", 443)
+
+
+def test_what_a_stage_sends_and_receives_is_counted_and_ends_at_its_limit(server):
+    target = f"127.0.0.1:{server.server_port}"
+    with Proxy(socket.create_server(("127.0.0.1", 0)), rules(target), most_bytes=100_000) as proxy:
+        for _ in range(3):
+            got = spoken_to(proxy, f"POST http://{target}/ HTTP/1.1\r\nContent-Length: 50000\r\n\r\n".encode() + b"x" * 50_000)
+        assert proxy.connections == 3
+        assert proxy.over is not None
+        assert proxy.over.reason == "limit_network"
+        assert b"200 OK" not in got
+        got = spoken_to(proxy, f"GET http://{target}/ HTTP/1.1\r\n\r\n".encode())
+        assert got.startswith(b"HTTP/1.1 403")
+        assert b"limit of 97.7 KiB for bytes that its processes send and receive" in got
+
+
+def spoken_to(proxy: Proxy, said: bytes) -> bytes:
+    got = b""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
+        try:
+            connection.sendall(said)
+            while part := connection.recv(65536):
+                got += part
+        except ConnectionError:
+            pass
+    return got
+
+
+def test_no_more_connections_than_128_are_open_at_once(server):
+    with Proxy(socket.create_server(("127.0.0.1", 0)), rules()) as proxy, contextlib.ExitStack() as stack:
+        for _ in range(128):
+            stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=10))
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as one_more:
+            assert one_more.recv(1000).startswith(b"HTTP/1.1 503")
+
+
+NO_WAY_OUT = """
+import socket
+def told(what, act):
+    try:
+        act()
+        print("out by", what)
+    except OSError as error:
+        print(what, "refused")
+def udp(family, host):
+    one = socket.socket(family, socket.SOCK_DGRAM)
+    one.sendto(b"x", (host, 53))
+for host in ("1.1.1.1", "10.0.0.1", "255.255.255.255"):
+    told("udp to " + host, lambda: udp(socket.AF_INET, host))
+told("udp6", lambda: udp(socket.AF_INET6, "2606:4700:4700::1111"))
+told("tcp", lambda: socket.create_connection(("1.1.1.1", 443), 2))
+told("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+told("ping", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP).sendto(b"x" * 8, ("1.1.1.1", 0)))
+told("packet", lambda: socket.socket(17, socket.SOCK_RAW))
+told("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
+told("sctp", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).connect(("1.1.1.1", 80)))
+told("names", lambda: socket.getaddrinfo("example.org", 80))
+"""
+
+
+def test_with_all_that_can_be_granted_there_is_no_way_out_but_the_proxy(opened, shell):
+    _, heard = shell(opened(network=rules()), f"/usr/bin/python3 -c '{NO_WAY_OUT}'")
+    told = heard.text.splitlines()
+    assert len(told) == 11, heard.errors
+    assert all(line.endswith(" refused") for line in told), told
 
 
 def test_closing_the_proxy_ends_its_connections(server):

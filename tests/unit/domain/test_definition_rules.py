@@ -48,7 +48,7 @@ def test_every_field_of_this_version_is_read():
         env={"A": "x", "B": 3, "C": 2.5},
         queue="gpu",
         permissions={"network": ["a.example:443"], "hosts": ["b.example", "*.c.example:8080"]},
-        limits={"memory": "64MiB"},
+        limits={"memory": "64MiB", "cpu": "2m", "log_lines": 1000},
         isolation="namespaces",
         timeout="90s",
         on_lost="restart",
@@ -57,7 +57,7 @@ def test_every_field_of_this_version_is_read():
     assert (whole.slug, whole.queue, whole.isolation, whole.timeout_s) == ("other", "gpu", "namespaces", 90)
     assert whole.env == {"A": "x", "B": "3", "C": "2.5"}
     assert whole.grants == Grants(False, ("a.example:443",), ("b.example", "*.c.example:8080"))
-    assert whole.limits == {"memory": 64 * 2**20}
+    assert whole.limits == {"memory": 64 * 2**20, "cpu": 120, "log_lines": 1000}
     assert (whole.stages[0].env, whole.stages[0].timeout_s) == ({"D": "1"}, 7200)
     assert definition(permissions={"network": True}).grants == Grants(True)
 
@@ -170,7 +170,9 @@ WRONG = {
     ),
     "a cache without a key": (of_stage(cache={"paths": ["x"]}), ("stages", 1, "cache"), "missing-field"),
     "a cache of nothing": (of_stage(cache={"key": "k"}), ("stages", 1, "cache", "paths"), "missing-field"),
-    "a limit to come": (a_pipeline(limits={"processes": 10}), ("limits", "processes"), "not-supported"),
+    "fewer processes than anything needs": (a_pipeline(limits={"processes": 1}), ("limits", "processes"), "out-of-range"),
+    "a half of a process": (a_pipeline(limits={"processes": 10.5}), ("limits", "processes"), "wrong-type"),
+    "processor time that is none": (a_pipeline(limits={"cpu": "much"}), ("limits", "cpu"), "wrong-type"),
 }
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rivet.domain.definition_rules import ISOLATIONS, PIPELINE_FIELDS, PIPELINE_FIELDS_TO_COME
+from rivet.domain.definition_rules import PIPELINE_FIELDS, PIPELINE_FIELDS_TO_COME
+from rivet.domain.isolation import LEVELS
+from rivet.domain.limits import BOUNDS
 from rivet.domain.stage_rules import STAGE_FIELDS, STAGE_FIELDS_TO_COME
 from rivet.modules.reference import with_reference
 from rivet.modules.registry import FUNCTIONS
@@ -86,7 +88,15 @@ def test_what_the_language_has_beyond_this_version_is_said_to_come():
     missing = {module for module in LANGUAGE if module not in FUNCTIONS} - {"matrix"}
     told = next(line for line in section("Modules").splitlines() if line.startswith("`container`"))
     assert missing <= set(re.findall(r"`(\w+)`", told))
-    assert all(f'"{level}"' in rows("Fields of a pipeline")["isolation"] for level in ISOLATIONS)
+    assert all(f'"{level}"' in rows("Fields of a pipeline")["isolation"] for level in LEVELS)
+
+
+def test_the_page_has_every_limit_with_its_setting_and_its_reason():
+    told = section("Limits")
+    for name, bound in BOUNDS.items():
+        line = next(line for line in told.splitlines() if f"`{name}`" in line)
+        assert f"`{bound.setting}`" in line, name
+        assert f"`{bound.reason}`" in line, name
 
 
 @pytest.mark.parametrize("row", every_row())

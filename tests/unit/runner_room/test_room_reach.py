@@ -28,7 +28,8 @@ def test_addresses_of_the_internet_are_public(address):
         "127.0.0.1", "127.9.9.9", "10.0.0.5", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
         "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::", "::1",
         "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-        "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::", "2001:db8::1",
+        "::127.0.0.1", "64:ff9b:1::7f00:1", "192.0.0.192", "168.63.129.16", "100.100.100.200", "fec0::1",
+        "fe80::1%eth0", "::1%lo", "::ffff:0:7f00:1", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::", "2001:db8::1",
     ],
 )  # fmt: skip
 def test_addresses_of_a_machine_or_a_house_are_not(address):
@@ -150,6 +151,12 @@ def test_a_urls_host_and_port(url, meant):
 def test_messages_of_a_missing_network_are_known(line):
     assert "permissions" in network_hint(["something", line], has_network=False)
     assert not network_hint([line], has_network=True)
+
+
+def test_who_finds_nobody_at_localhost_is_told_whose_that_is():
+    for has_network in (True, False):
+        told = network_hint(["Error: connect ECONNREFUSED 127.0.0.1:5432"], has_network=has_network)
+        assert 'permissions = { network = { "host:port" } }' in told
 
 
 def test_other_messages_get_no_hint():

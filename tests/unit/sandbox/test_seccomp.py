@@ -1,9 +1,13 @@
 """Seccomp programs, tried on real processes."""
 
 import ctypes
+import errno
+import json
 import os
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -101,6 +105,54 @@ def test_a_lua_child_dies_of_what_it_has_no_business_with(name):
 def test_a_lua_child_reads_writes_and_is_told_no_where_libc_probes():
     assert under(seccomp.allow_list(), call("getpid")) == 0
     assert under(seccomp.allow_list(), call("openat", 0, 0, 0)) == EPERM
+
+
+EVERY_NUMBER = """
+import ctypes, json, os, sys
+program, numbers = json.load(sys.stdin)
+raw = bytes.fromhex(program)
+libc = ctypes.CDLL(None, use_errno=True)
+kept = ctypes.create_string_buffer(raw, len(raw))
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("at", ctypes.c_void_p)]
+filter = Program(len(raw) // 8, ctypes.cast(kept, ctypes.c_void_p))
+told = {}
+for number in numbers:
+    pid = os.fork()
+    if pid == 0:
+        libc.prctl(38, 1, 0, 0, 0)
+        if libc.prctl(22, 2, ctypes.byref(filter), 0, 0) != 0:
+            os._exit(255)
+        ctypes.set_errno(0)
+        got = libc.syscall(ctypes.c_long(number), 0, 0, 0, 0, 0, 0)
+        os._exit(ctypes.get_errno() if got == -1 else 254)
+    told[number] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+json.dump(told, sys.stdout)
+"""
+
+
+PAST_ANY_FILTER = {335: -signal.SIGILL, 336: errno.ENXIO} if os.uname().machine == "x86_64" else {}
+"""`uretprobe` and `uprobe`: new kernels keep seccomp off them, and refuse them themselves to whoever does not
+come from the kernel's own probes."""
+
+
+def test_every_system_call_that_is_not_on_the_list_ends_a_lua_child_or_is_refused():
+    """All numbers that there are and more, those of the second table too; nothing but the list gets by."""
+    may = {NUMBERS[name] for name in seccomp._LUA_MAY if name in NUMBERS}
+    is_told_no = {NUMBERS[name] for name in seccomp._LUA_IS_TOLD_NO if name in NUMBERS}
+    others = [*range(700), *range(0x40000000, 0x40000000 + 600), 2**30 - 1, 2**31 - 1, 2**32 - 1]
+    asked = [number for number in others if number not in may]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", EVERY_NUMBER], text=True, capture_output=True, check=True, timeout=60,
+        input=json.dumps([seccomp.allow_list().hex(), asked]),
+    )  # fmt: skip
+    told = {int(number): end for number, end in json.loads(done.stdout).items()}
+    assert set(told) == set(asked)
+    assert {number for number, end in told.items() if end == EPERM} == is_told_no
+    for number, end in told.items():
+        if number not in is_told_no:
+            assert end in (-signal.SIGSYS, PAST_ANY_FILTER.get(number, -signal.SIGSYS)), number
+    assert len(may) <= 32
 
 
 def test_a_second_table_of_the_same_kernel_is_closed():
