@@ -14,7 +14,7 @@ from .conftest import RIVET, Terminal
 
 SLEEPS = 'log.info("begun") process.run({ command = "sleep", args = { "60" } })'
 TWO = """return { name = "%s", stages = {
-  { name = "first", script = function() process.run({ command = "sh", args = { "-c", "echo one; sleep 0.6" } }) end },
+  { name = "first", script = function() process.run({ command = "sh", args = { "-c", "echo one; sleep 2.5" } }) end },
   { name = "second with a name that is far too long for the window", script = function() error("broken") end },
 } }"""
 

@@ -4,6 +4,8 @@ import itertools
 
 import pytest
 
+from .rivet_home import wait_for
+
 
 def pipeline(name: str, stages: str, more: str = "") -> str:
     return f'pipeline = {{ name = "{name}", {more} stages = {{ {stages} }} }}'
@@ -113,9 +115,9 @@ def test_finally_comes_last_whatever_happened_and_sees_the_workspace(system):
     run = system.finish(system.submit("tidies", lua))
     assert (run["status"], states(run)) == ("failed", {"a": "failed", "tidy": "passed"})
     assert system.lines(run["id"], "tidy") == ["made", "failed failed=a"]
-    lua = pipeline("Sleeps last", stage("a", sh("echo made > made; sleep 64")), last)
+    lua = pipeline("Sleeps last", stage("a", sh("echo made > made; echo it is; sleep 64")), last)
     run_id = system.submit("sleeps-last", lua)
-    system.when(run_id, lambda run: states(run)["a"] == "running")
+    wait_for(lambda: system.lines(run_id, "a") == ["it is"], 20)
     system.client.call("POST", f"/runs/{run_id}/cancel", {})
     run = system.finish(run_id)
     assert (run["status"], states(run)) == ("cancelled", {"a": "cancelled", "tidy": "passed"})
