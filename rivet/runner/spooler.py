@@ -141,6 +141,9 @@ class Spooler:
 
     def _advance(self, path: Path, progress: _Progress, expected: int) -> None:
         """Move the offset behind what control has, and find what the spool holds by now."""
+        if expected < progress.expected:
+            # Redis was flushed, and with it how far control had come: only what is sent again tells.
+            progress.offset = 0
         try:
             for record, end in read_spool(path, offset=progress.offset):
                 if record.seq < expected:

@@ -1,5 +1,6 @@
 """What the spooler says of its runner while Redis is away."""
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
-from rivet.domain.record import RecordType
+from rivet.domain.record import RecordType, unpack
 from rivet.journal.spool import Spool
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
@@ -36,6 +37,7 @@ class Stream:
 
     away: bool = False
     ahead: int = 1
+    sent: list[bytes] = field(default_factory=list)
 
     def expected(self, keys: Any) -> dict[Any, int]:
         self._answer()
@@ -48,8 +50,9 @@ class Stream:
         self._answer()
         return 3
 
-    def send(self, _packed: Any) -> int:
+    def send(self, packed: Any) -> int:
         self._answer()
+        self.sent += packed
         return 0
 
     def _answer(self) -> None:
@@ -129,3 +132,22 @@ def test_the_folder_of_a_job_that_was_begun_again_elsewhere_goes_when_its_run_ha
     spool.close()
     spooler(tmp_path, Api(over=[job]), Stream(ahead=2)).look()
     assert not JobFolder(tmp_path, job).path.exists()
+
+
+def test_what_was_in_already_is_sent_again_where_redis_forgot_that_it_was(tmp_path, job):
+    with contextlib.closing(Spool(JobFolder(tmp_path, job).spool(Epoch(1)), offset=0, seq=0)) as spool:
+        journal = Journal(job, Epoch(1), spool, Stream())
+        for _ in range(2):
+            journal.record(RecordType.SUMMARY, data={"markdown": "done"})
+    api, stream = Api(), Stream(ahead=3)
+    of_runner = spooler(tmp_path, api, stream)
+    of_runner.look()
+    of_runner.look()
+    assert (stream.sent, api.beats[-1]["holds"]) == ([], [])
+    stream.ahead = 1
+    of_runner.look()
+    of_runner.look()
+    assert [unpack(packed).seq for packed in stream.sent] == [1, 2]
+    stream.ahead = 3
+    of_runner.look()
+    assert api.beats[-1]["holds"] == []
