@@ -87,15 +87,6 @@ def test_stages_stay_in_view_while_the_log_goes_by_and_the_error_is_last(
     assert "broken" in shown.lines()[-1]
 
 
-def test_a_narrow_window_cuts_lines_instead_of_breaking_them(
-    terminal: Terminal, show: Callable[..., Shown]
-) -> None:
-    shown = show(36, 12, "run", terminal.file("narrow.lua", TWO % "narrow"))
-    live = shown.until(lambda text: re.search(r"first +running", text))
-    assert re.search(r"· second w[a-z ]*…  pending", live)
-    assert shown.end() == 1
-
-
 def test_a_terminal_that_cannot_be_drawn_on_gets_plain_lines(
     terminal: Terminal, show: Callable[..., Shown]
 ) -> None:

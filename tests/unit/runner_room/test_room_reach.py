@@ -143,7 +143,7 @@ def test_a_urls_host_and_port(url, meant):
     [
         "curl: (6) Could not resolve host: example.org",
         "socket.gaierror: [Errno -3] Temporary failure in name resolution",
-        "Error: getaddrinfo EAI_AGAIN registry.npmjs.org",
+        "Error: getaddrinfo EAI_AGAIN registry.example.org",
         "connect: Network is unreachable",
         "dial tcp: lookup example.org: no such host",
     ],
