@@ -38,7 +38,8 @@ install: needs $(STAMP)
 needs:
 	@command -v git >/dev/null || { echo "git is needed. On Debian: apt-get install git" >&2; exit 1; }
 
-# No ensurepip is needed: pip of the system's Python installs into the environment.
+# No ensurepip is needed: pip of the system's Python installs into the environment. The lock names everything, so
+# nothing is resolved: pip 23 meets `pydantic[email]` of a dependency with the newest release, not with the locked one.
 $(STAMP): requirements.lock setup.cfg pyproject.toml
 	@if [[ -z "$(PYTHON)" ]]; then \
 		echo "Python 3.11 or newer is needed. On Debian 12: apt-get install python3" >&2; exit 1; fi
@@ -52,7 +53,7 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 	@"$(BIN)/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| "$(PYTHON)" -m venv --clear --without-pip $(VENV)
 	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \
-		--no-warn-script-location -r requirements.lock
+		--no-warn-script-location --no-deps -r requirements.lock
 	@"$(PYTHON)" -m pip --python $(BIN)/python --disable-pip-version-check install --quiet \
 		--no-warn-script-location --no-deps --no-build-isolation -e .
 	@touch $@
