@@ -76,7 +76,7 @@ class _Local(threading.local):
     pid: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Client:
     """Speaks to one API as one token. Safe among threads (a connection each) and after a fork.
 

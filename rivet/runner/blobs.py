@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from rivet.blobs.piece import packed, unpacked
 from rivet.client import ApiProblem, ApiUnreachable, Client
@@ -22,8 +23,13 @@ SENT_UNASKED_BYTES = 64 * 1024
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 0.5
 SAID_AFTER_S, SAID_EVERY_S = 1.0, 5.0
 
+TERMS_S = 60.0
+
 Say = Callable[[str, str], None]
 """A level and a line for the log."""
+
+_TERMS: WeakKeyDictionary[Client, tuple[float, Any]] = WeakKeyDictionary()
+"""By client what its API told, and until when that is believed."""
 
 
 class BlobLink:
@@ -54,8 +60,15 @@ class BlobLink:
             raise CallError(f"{self._title}: {problem.detail}") from None
 
     def terms(self, what: str) -> int:
-        """The most bytes that one `artifact`, `cache` or `snapshot` may have."""
-        return int(self.call("GET", "")[f"most_{what}_bytes"])
+        """The most bytes that one `artifact`, `cache` or `snapshot` may have.
+
+        Asked once in a while: the API keeps to its own when the thing is kept, whatever was told before.
+        """
+        until, told = _TERMS.get(self._client, (0.0, None))
+        if told is None or time.monotonic() > until:
+            told = self.call("GET", "")
+            _TERMS[self._client] = (time.monotonic() + TERMS_S, told)
+        return int(told[f"most_{what}_bytes"])
 
     def send(self, content: bytes) -> str:
         """A piece; unless it is small it is not sent if it is there already. Its digest."""

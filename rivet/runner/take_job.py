@@ -62,9 +62,10 @@ def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
         remove_tree(folder.home)
     is_new = not folder.workspace.exists()
     stored: list[Contents] = []
+    workspaces = Workspaces(desk.jobs)
     if is_new and order.start is not None:
         try:
-            Workspaces(desk.jobs).start(folder, order.start, desk.uids.of)
+            workspaces.start(folder, order.start, desk.uids.of)
         except WorkspaceLost as lost:
             if order.start.stored is None:
                 folder.note_trouble(str(lost))
@@ -75,6 +76,10 @@ def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
             prepare_workspace(place, desk.uids.of(folder.path))
     if is_new and first is not None and (stored or order.folder or order.brings):
         try:
+            if stored and order.start is not None and order.start.is_shared:
+                lay_out(order, first.key, stored, desk, folder, folder.note_said)
+                workspaces.keep_fetched(folder, order.start)
+                stored = []
             lay_out(order, first.key, [*stored, *order.brings], desk, folder, folder.note_said)
         except CallError as error:
             folder.note_trouble(str(error))

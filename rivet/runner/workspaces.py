@@ -58,6 +58,24 @@ class Workspaces:
         with contextlib.suppress(FileNotFoundError):
             folder.workspace.rename(place / "workspace")
 
+    def keep_fetched(self, folder: JobFolder, start: Start) -> None:
+        """Another job's workspace has come from where it is stored: its next followers copy it from here."""
+        place, draft = self._kept / str(start.job), folder.path / "fetched.new"
+        if place.exists() and _epoch_of(place) != start.epoch:
+            remove_tree(place)
+        remove_tree(draft)
+        draft.mkdir(mode=0o711)
+        copy(folder.workspace, draft / "workspace")
+        (draft / "epoch").write_text(str(start.epoch))
+        with contextlib.suppress(FileNotFoundError):
+            (draft / "uid").write_text((folder.path / "uid").read_text())
+        self._kept.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            draft.rename(place)
+        except OSError:
+            # Another slot fetched it at the same time.
+            remove_tree(draft)
+
     def kept(self) -> list[JobId]:
         """Jobs whose workspaces are kept; what is too old is deleted."""
         found = []

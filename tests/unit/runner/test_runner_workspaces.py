@@ -60,3 +60,36 @@ def test_what_is_kept_of_a_job_that_is_begun_again_takes_the_place_of_what_was(j
         Workspaces(jobs).keep(folder)
         folder.remove()
     assert started(jobs, job, 2) == "second"
+
+
+def fetched(jobs: Path, source: JobId, epoch: int, text: str) -> JobFolder:
+    folder = JobFolder(jobs, JobId(uuid4()))
+    folder.workspace.mkdir(parents=True)
+    (folder.workspace / "made").write_text(text)
+    (folder.path / "uid").write_text("4711")
+    Workspaces(jobs).keep_fetched(folder, Start(source, Epoch(epoch), is_shared=True))
+    return folder
+
+
+def test_what_was_fetched_for_one_job_is_there_for_those_that_start_from_the_same(jobs):
+    source = JobId(uuid4())
+    first = fetched(jobs, source, 1, "fetched")
+    (first.workspace / "made").write_text("changed since")
+    assert started(jobs, source, 1) == "fetched"
+    assert Workspaces(jobs).kept() == [source]
+    other = JobFolder(jobs, JobId(uuid4()))
+    other.path.mkdir()
+    Workspaces(jobs).start(other, Start(source, Epoch(1), is_shared=True), lambda _: None)
+    assert (other.path / "uid").read_text() == "4711", "it belongs to the user who made it"
+
+
+def test_what_two_fetch_at_once_is_kept_once_and_of_another_epoch_not_at_all(jobs):
+    source = JobId(uuid4())
+    for text in ("one", "the same"):
+        folder = fetched(jobs, source, 1, text)
+        assert not (folder.path / "fetched.new").exists()
+    assert started(jobs, source, 1) == "one"
+    fetched(jobs, source, 2, "begun again")
+    assert started(jobs, source, 2) == "begun again"
+    with pytest.raises(WorkspaceLost):
+        started(jobs, source, 1)
