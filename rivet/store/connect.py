@@ -7,6 +7,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
 from rivet.store.plain_json import to_json
+from rivet.store.prepare import prepare_what_repeats
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
@@ -43,6 +44,7 @@ def engine_for(
             "options": " ".join(f"-c {name}={value}" for name, value in timeouts.items()),
         },
     )
+    prepare_what_repeats(engine)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ask_if_idle)
     return engine

@@ -10,6 +10,7 @@ from rivet.domain.errors import Unavailable
 
 _NOT_NOW = (
     "08",  # connection
+    "0A000",  # a migration changed what a prepared statement answers; its connection was given up
     "25006",  # read-only: a standby that has not taken over yet
     "3D000",  # the database is not there (yet)
     "40",  # deadlock, serialization

@@ -59,7 +59,8 @@ _JOBS = text(
 ).bindparams(bindparam("runs"))
 _STAGES = text(
     """
-    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by, approved_by, spec
+    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by, approved_by, spec,
+           attempts
     FROM stage WHERE run_id = ANY (:runs) ORDER BY run_id, ordinal
     """
 )
@@ -137,8 +138,13 @@ class RunReads:
             rows = connection.execute(_ONE, {"run": run}).all()
             if not rows:
                 raise NotFound(f"there is no run {run}")
-            told = {"annotations": annotations_of(run, connection), "summary": summary_of(run, connection)}
-            return self._shown(rows, base_url, connection)[0] | told
+            shown = self._shown(rows, base_url, connection)[0]
+            told: Shown = {"annotations": [], "summary": []}
+            if any(stage["attempts"] for stage in shown["stages"]):
+                # Only attempts say any of it, and a run that was just started has none.
+                told["annotations"] = annotations_of(run, connection)
+                told["summary"] = summary_of(run, connection)
+            return shown | told
 
     def page(
         self,
@@ -172,12 +178,16 @@ class RunReads:
         jobs = defaultdict[UUID, list[Any]](list)
         for job in connection.execute(_JOBS, runs | waits):
             jobs[job.run_id].append(job)
-        attempts = defaultdict[UUID, list[Shown]](list)
-        for attempt in connection.execute(_ATTEMPTS, runs):
-            attempts[attempt.stage_id].append(_attempt(attempt))
         stages = defaultdict[UUID, list[Any]](list)
+        begun = set[UUID]()
         for stage in connection.execute(_STAGES, runs):
             stages[stage.run_id].append(stage)
+            if stage.attempts:
+                begun.add(stage.run_id)
+        attempts = defaultdict[UUID, list[Shown]](list)
+        if begun:
+            for attempt in connection.execute(_ATTEMPTS, {"runs": list(begun)}):
+                attempts[attempt.stage_id].append(_attempt(attempt))
         return [_run(row, jobs[row.id], stages[row.id], attempts, base_url) for row in rows]
 
 
