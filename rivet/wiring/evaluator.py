@@ -20,6 +20,8 @@ from rivet.wiring.rehearse import rehearse
 
 AT_ONCE = 8
 WAIT_S = 20.0
+KNOWN, KNOWN_CHARS = 64, 64 * 1024
+"""How many good files are remembered, and how long one may be."""
 LIMITS = LuaLimits(cpu_s=3.0, wall_s=15.0)
 """A definition is evaluated while somebody waits for an answer; a script has the sandbox's own limits."""
 
@@ -32,6 +34,8 @@ class LuaEvaluator:
     ) -> None:
         self._zygote, self._times, self._plugins = zygote, times, plugins
         self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._known: dict[tuple[str, str], Checked] = {}
+        self._guard = threading.Lock()
 
     def check(
         self,
@@ -41,12 +45,29 @@ class LuaEvaluator:
         inputs: Mapping[str, Any] | None = None,
         run: Mapping[str, Any] | None = None,
     ) -> Checked:
-        """Raises Unavailable if no child can be had within 20 s."""
+        """Raises Unavailable if no child can be had within 20 s.
+
+        A good file that was checked lately is not evaluated again: whoever starts one pipeline a hundred
+        times waits for it once. What depends on a run's inputs always is.
+        """
+        key = (source, filename)
+        known = self._known.get(key) if inputs is None and run is None else None
+        if known is not None:
+            return known
         with self._a_child():
-            return check(
+            checked = check(
                 self._zygote, source, filename, inputs=inputs, run=run, limits=LIMITS,
                 times=self._times, plugins=self._plugins,
             )  # fmt: skip
+        if inputs is None and run is None and checked.definition is not None and len(source) <= KNOWN_CHARS:
+            self._remember(key, checked)
+        return checked
+
+    def _remember(self, key: tuple[str, str], checked: Checked) -> None:
+        with self._guard:
+            while len(self._known) >= KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[key] = checked
 
     def ask(self, asked: Asked) -> Any:
         """Raises CannotEvaluate, and Unavailable if no child can be had within 20 s."""
