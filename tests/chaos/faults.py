@@ -4,7 +4,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import psutil
@@ -73,8 +73,10 @@ def _kill_slot(plant: Plant, chance: random.Random) -> Hit | None:
     if not slots:
         return None
     slot = chance.choice(working or slots)
-    hit = _signalled("slot", [slot])
-    hit.jobs = held.get(slot.pid, set()) | plant.jobs_held().get(slot.pid, set())
+    with _standing_still(slot):
+        jobs = plant.jobs_held().get(slot.pid, set())
+        hit = _signalled("slot", [slot])
+    hit.jobs = jobs
     return hit
 
 
@@ -84,15 +86,27 @@ def _kill_below(what: str) -> Fault:
         if not slots:
             return None
         slot = chance.choice(slots)
-        before = plant.jobs_held().get(slot.pid, set())
-        victims = plant.below(slot, what)[:1]
-        if not victims:
-            return None
-        hit = _signalled(what, victims)
-        hit.jobs = before | plant.jobs_held().get(slot.pid, set())
+        with _standing_still(slot):
+            jobs = plant.jobs_held().get(slot.pid, set())
+            victims = plant.below(slot, what)[:1]
+            if not victims:
+                return None
+            hit = _signalled(what, victims)
+        hit.jobs = jobs
         return hit
 
     return fault
+
+
+@contextlib.contextmanager
+def _standing_still(slot: psutil.Process) -> Iterator[None]:
+    """While it is looked up which job a slot has: in the time that this takes it may else have gone on to another."""
+    slot.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            slot.resume()
 
 
 def _kill_spooler(plant: Plant, _chance: random.Random) -> Hit | None:
