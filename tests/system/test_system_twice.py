@@ -1,12 +1,10 @@
 """Two of everything on one database and broker: what must be done once is done once."""
 
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
-
-import psutil
 
 from rivet.client import Client
 
+from .beside import beside
 from .rivet_home import RIVET, kill, wait_for
 
 TWO = """
@@ -57,15 +55,6 @@ def test_two_apis_controls_and_runners_share_the_work_and_one_of_each_may_die(ma
             process.kill()
             process.wait()
         home.down()
-
-
-def beside(home, part: str, argv: list[str], more: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """Another process of a part, with the environment that the first has."""
-    environment = psutil.Process(home.pid(part)).environ() | more
-    return subprocess.Popen(
-        argv, env=environment, cwd=home.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def answers(client: Client) -> bool:
