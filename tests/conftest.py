@@ -23,6 +23,9 @@ from rivet.wiring.schema import migrate
 
 from .ports import free_port_now
 
+# Whoever starts the tests in the background of a script has SIGINT ignored, and with them all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 

@@ -29,9 +29,10 @@ def said(store, a_run, a_runner):
             job = tx.jobs.lock(planned.job.id)
             runner = a_runner()
             assert tx.jobs.claim(job, runner.name, runner.session)
+        begun = [(RecordType.ATTEMPT_STARTED, stage, {}) for stage in dict.fromkeys(stage for _, stage, _ in entries)]
         records = [
             Record(planned.job.id, 1, seq, AT, type, stage, 1, data)
-            for seq, (type, stage, data) in enumerate(entries, 1)
+            for seq, (type, stage, data) in enumerate([*begun, *entries], 1)
         ]
         return planned.run.id, ingest_records(runner.name, records, store=store).dropped
 
