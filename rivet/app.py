@@ -27,6 +27,7 @@ from rivet.api.plans import plans
 from rivet.api.problems import register_problems
 from rivet.api.reference import with_operations
 from rivet.api.request_id import register_request_ids
+from rivet.api.reruns import reruns
 from rivet.api.runner_protocol import runner_protocol
 from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
@@ -82,7 +83,7 @@ def app_with(web: Web | None) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, plans, runs, approvals, logs, events, artifacts, folders, secrets, runners,
+        pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets, runners,
         runner_protocol, blobs, runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")

@@ -1,8 +1,9 @@
 """A run's log, streamed: as text, as the very bytes, or as one JSON object a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from uuid import UUID
 
 from apiflask import APIBlueprint
 from flask import Response
@@ -13,6 +14,7 @@ from rivet.api.desk import the_web
 from rivet.api.operation import refuses
 from rivet.api.runs import InProject
 from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.ids import RunId
 from rivet.domain.log import decode_line
 from rivet.store.read_records import Block, Wanted
 
@@ -67,14 +69,32 @@ def read(run: str, query_data: Part) -> Response:
     keys = [stage["key"] for stage in shown["stages"]]
     if query_data.stage is not None and query_data.stage not in keys:
         raise NotFound(f'the run has no stage "{query_data.stage}"; its stages: {", ".join(keys)}')
+    ran_in = _ran_in(found, shown, query_data.stage)
     blocks = web.records.log(
-        Wanted(found, query_data.stage, query_data.attempt, query_data.from_line, query_data.tail)
+        Wanted(ran_in, query_data.stage, query_data.attempt, query_data.from_line, query_data.tail)
     )
     if query_data.raw == "1":
         return Response(_gathered(_bytes(blocks)), mimetype="application/octet-stream")
     if query_data.format == "ndjson":
         return Response(_gathered(_objects(blocks)), mimetype="application/x-ndjson")
     return Response(_gathered(_texts(blocks)), mimetype="text/plain")
+
+
+def _ran_in(run: RunId, shown: Mapping[str, Any], key: str | None) -> RunId:
+    """The run that has the log of that stage: another one where the stage stands in a rerun as it ended.
+
+    Raises NotFound where that run is not there any more.
+    """
+    stage = next((each for each in shown["stages"] if each["key"] == key), None)
+    origin = None if stage is None else stage["from_run"]
+    if origin is None:
+        return run
+    if origin["number"] is None:
+        raise NotFound(
+            f'stage "{key}" ran in the run {origin["id"]}, of which this one is a rerun; that run has been '
+            "deleted, and its logs with it"
+        )
+    return RunId(UUID(origin["id"]))
 
 
 def _texts(blocks: Iterator[Block]) -> Iterator[bytes]:

@@ -13,12 +13,15 @@ from rivet.api.operation import refuses
 from rivet.api.told import BeatTold, LeaseTold, OrderTold, SessionTold
 from rivet.domain.errors import Conflict, Fenced, WrongProtocol
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
+from rivet.domain.runner import Keeping
 from rivet.engine.beat_runner import beat_runner
 from rivet.engine.claim_job import claim_job
 from rivet.engine.register_runner import Registration, register_runner
 from rivet.engine.renew_lease import LeaseAnswer, renew_lease
 
 runner_protocol = APIBlueprint("runner_protocol", __name__, tag="Runner protocol", url_prefix="/runner")
+
+MOST_SECONDS = 100 * 365 * 86400.0
 
 
 class Registering(RunnerBody):
@@ -38,6 +41,13 @@ class Beating(RunnerBody):
     holds: list[str] = Field(max_length=10_000)
     keeps: list[Id] = Field(default_factory=list, max_length=10_000)
     leaving: bool = False
+    kept_for_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
+    kept_longest_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
+
+    def keeping(self) -> Keeping | None:
+        if self.kept_for_s is None or self.kept_longest_s is None:
+            return None
+        return Keeping(self.kept_for_s, self.kept_longest_s)
 
 
 class Claiming(RunnerBody):
@@ -97,6 +107,7 @@ def heartbeat(json_data: Beating) -> Any:
         token=the_token(),
         leaving=json_data.leaving,
         keeps=[JobId(job) for job in json_data.keeps],
+        keeping=json_data.keeping(),
     )
     again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
     return {"drain": beat.drain, "publish_again": again, "let_go": [str(job) for job in beat.let_go]}

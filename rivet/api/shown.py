@@ -17,6 +17,15 @@ class AttemptShown(BaseModel):
     lines: int
 
 
+class FromRunShown(BaseModel):
+    """Where a stage of a rerun really ran; `number` and `url` are null where that run is gone."""
+
+    id: str
+    number: int | None
+    stage: str
+    url: str | None
+
+
 class StageShown(BaseModel):
     key: str
     name: str
@@ -31,6 +40,7 @@ class StageShown(BaseModel):
     cancelled_by: str | None
     approved_by: str | None
     approval: dict[str, Any] | None
+    from_run: FromRunShown | None
     attempts: list[AttemptShown]
 
 

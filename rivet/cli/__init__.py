@@ -19,7 +19,7 @@ COMMANDS = {
     "check": ("rivet.cli.check:check", "Validate pipeline files without a server."),
     "run": ("rivet.cli.run:run", "Start a run and follow its log live."),
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),
-    "runs": ("rivet.cli.all_runs:runs", "List, show and cancel runs, and read their logs."),
+    "runs": ("rivet.cli.all_runs:runs", "List, show, cancel and rerun runs, and read their logs."),
     "runner": ("rivet.cli.runner:runner", "Start a runner, list runners, make tokens for them."),
     "artifact": ("rivet.cli.artifact:artifact", "List and download what runs have kept."),
     "secret": ("rivet.cli.secret:secret", "Set, list and delete secrets, and say who may use them."),

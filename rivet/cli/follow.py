@@ -207,11 +207,19 @@ def stage_lines(run: Mapping[str, Any]) -> list[str]:
         attempts = stage.get("attempts") or ()
         took = duration(attempts[0].get("started_at"), attempts[-1].get("ended_at")) if attempts else ""
         tries = f"  {len(attempts)} attempts" if len(attempts) > 1 else ""
-        reason = f"  ({stage['reason']})" if stage.get("reason") else ""
+        reason = f"  ({stage['reason']}{_ran_in(stage)})" if stage.get("reason") else ""
         status = str(stage.get("status", ""))
         name = harmless(str(stage.get("name", ""))).ljust(widest)
         lines.append(f"  {state(status, status.ljust(9))} {name}  {took}{tries}{reason}".rstrip())
     return lines
+
+
+def _ran_in(stage: Mapping[str, Any]) -> str:
+    """Of a stage that stands in a rerun: the number of the run in which it ran, as far as it is there."""
+    origin = stage.get("from_run")
+    if not isinstance(origin, Mapping):
+        return ""
+    return f" #{origin['number']}" if origin.get("number") else ", deleted"
 
 
 def errors_of(run: Mapping[str, Any]) -> list[str]:

@@ -47,7 +47,7 @@ def logs(
     client = server()
     run = find_run(client, name, project)
     key, pattern = stage_key(run, stage), pattern_of(grep)
-    if follow:
+    if follow and not _stands(run, key):
         total = int(run.get("lines") or 0) if key is None else lines_of(run, key)
         wanted = Wanted(key, pattern, max(0, total - tail) if tail else 0)
         return _follow(client, run, wanted, quiet=quiet, as_json=as_json, as_bytes=as_bytes)
@@ -62,6 +62,11 @@ def logs(
         out.write(_block(block, pattern, as_json=as_json, as_bytes=as_bytes))
     out.flush()
     return 0
+
+
+def _stands(run: Mapping[str, Any], key: str | None) -> bool:
+    """Whether the stage ran in another run, of which this one is a rerun: its log is whole."""
+    return any(stage["key"] == key and stage.get("from_run") for stage in run["stages"])
 
 
 @runs.command()

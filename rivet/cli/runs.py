@@ -142,6 +142,7 @@ def described(run: Mapping[str, Any]) -> list[str]:
     rows = [
         ("id", str(run["id"])),
         ("version", str(run.get("version") or "unpublished")),
+        ("rerun of", str(run.get("rerun_of") or "")),
         (
             "asked for",
             f"{since(run.get('created_at'))} by {run.get('actor') or run.get('trigger') or 'nobody'}",

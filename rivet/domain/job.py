@@ -1,8 +1,10 @@
 """A job: consecutive stages that one runner executes in one workspace; what is begun, leased and lost."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId, StageKey
 from rivet.domain.stage import Stage
@@ -22,13 +24,37 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a job's workspace comes from when a rerun does not make it anew: a job, and its epoch.
+
+    Without a `stage` the job that has it stands for that one, and hands on what that one left. With one, it
+    begins with the workspace as that stage found it there. `is_empty`: nothing was in it, so that it can be
+    had anywhere; else it is on `runner`.
+    """
+
+    job: JobId
+    epoch: Epoch
+    runner: str | None
+    stage: StageKey | None = None
+    is_empty: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "job": str(self.job)}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        """From what `as_dict` gave, after JSON."""
+        return cls(**{**told, "job": JobId(UUID(told["job"]))})
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """`last_seq` and `ingested_seq` are of the present epoch's journal; `runner` held it last.
 
     It begins when all that it `waits_for` have passed; one `is_last` belongs to `finally` and begins when all
     others have ended. `starts_from` is whose workspace it goes on from (None: the one that the run began
     with). `group` has what the members of a `parallel` or `matrix` share. `is_cancelled`: its end was asked
-    for.
+    for. `origin` is of jobs that a rerun has not made anew.
     """
 
     id: JobId
@@ -51,6 +77,14 @@ class Job:
     group: Group | None = None
     is_last: bool = False
     is_cancelled: bool = False
+    origin: Origin | None = None
+
+    @property
+    def left(self) -> Origin | None:
+        """Whose workspace those go on from that start from this one; None where it never ran."""
+        if self.origin is not None and self.origin.stage is None:
+            return self.origin
+        return None if self.runner is None else Origin(self.id, self.epoch, self.runner)
 
     def is_held_in(self, epoch: Epoch) -> bool:
         """Is this the epoch in which a runner holds the job?"""

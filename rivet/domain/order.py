@@ -73,23 +73,34 @@ class Grants:
 class Start:
     """The workspace that a job starts from: that which `job` left in that epoch, on this runner or `stored`.
 
-    `is_shared`: others start from it as well, so that it must stay as it is.
+    `is_shared`: others start from it as well, so that it must stay as it is. With `found_by` it is as that
+    stage of the job found it. `is_empty`: there was nothing in it.
     """
 
     job: JobId
     epoch: Epoch
     is_shared: bool
     stored: Contents | None = None
+    found_by: StageKey | None = None
+    is_empty: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         stored = None if self.stored is None else self.stored.as_dict()
-        return {"job": str(self.job), "epoch": self.epoch, "is_shared": self.is_shared, "stored": stored}
+        told = {"job": str(self.job), "epoch": self.epoch, "is_shared": self.is_shared, "stored": stored}
+        return told | {"found_by": self.found_by, "is_empty": self.is_empty}
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Self:
         stored = told.get("stored")
         contents = None if stored is None else Contents.read(stored)
-        return cls(JobId(UUID(told["job"])), Epoch(told["epoch"]), bool(told["is_shared"]), contents)
+        return cls(
+            job=JobId(UUID(told["job"])),
+            epoch=Epoch(told["epoch"]),
+            is_shared=bool(told["is_shared"]),
+            stored=contents,
+            found_by=told.get("found_by"),
+            is_empty=bool(told.get("is_empty")),
+        )
 
 
 @dataclass(frozen=True, slots=True)

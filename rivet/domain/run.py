@@ -33,6 +33,7 @@ class Run:
 
     `waited_s` is how long it waited for people, which does not count as its time. `turn` is the group of its
     `concurrency`, in which runs take turns. `folder` is the SHA-256 of the one that it starts from.
+    `rerun_of` is the run that it runs again; it stays when that one is gone.
     """
 
     id: RunId
@@ -57,6 +58,7 @@ class Run:
     waited_s: float = 0.0
     turn: str | None = None
     folder: str | None = None
+    rerun_of: RunId | None = None
 
     @property
     def is_finished(self) -> bool:

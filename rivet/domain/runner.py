@@ -12,8 +12,22 @@ RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """A runner's word on workspaces: all that jobs left in the last `since_s` seconds are there, each for
+    `longest_s` seconds at the most.
+    """
+
+    since_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
-    """`queues` are named as users do; `own_queue` is the length of its own Redis list at the last beat."""
+    """`queues` are named as users do; `own_queue` is the length of its own Redis list at the last beat.
+
+    Of workspaces it has all that jobs left since `kept_since`, each for `kept_s` seconds at the most; None:
+    it has not said so.
+    """
 
     name: str
     session: SessionId
@@ -29,6 +43,8 @@ class Runner:
     protocol: int
     registered_at: datetime
     seen_at: datetime
+    kept_since: datetime | None = None
+    kept_s: float | None = None
 
 
 def own_queue_of(runner: str) -> str:

@@ -122,7 +122,8 @@ def is_begun_again(rule: Retried, number: int, on_lost: OnLost) -> bool:
 class Stage:
     """`ordinal` is its place in the run, from 1.
 
-    `cancelled_by` is who asked for the end of this stage alone; it may still be running.
+    `cancelled_by` is who asked for the end of this stage alone; it may still be running. `from_run` is the
+    run in which it really ran, where it stands in a rerun as it ended there; its key is the same.
     """
 
     id: StageId
@@ -140,3 +141,4 @@ class Stage:
     approved_by: str | None = None
     spec: Spec = Spec(())
     waiting_since: datetime | None = None
+    from_run: RunId | None = None

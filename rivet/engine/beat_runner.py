@@ -6,6 +6,7 @@ from uuid import UUID
 
 from rivet.domain.errors import Fenced
 from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.runner import Keeping
 from rivet.domain.states import RunnerStatus
 from rivet.engine.ports import Store, Token
 
@@ -33,10 +34,12 @@ def beat_runner(
     token: Token,
     leaving: bool = False,
     keeps: Sequence[JobId] = (),
+    keeping: Keeping | None = None,
 ) -> Beat:
     """Note that the runner lives, or with `leaving` that it ends now, and tell it what to do.
 
-    `keeps` are jobs whose workspaces it keeps for others of their runs.
+    `keeps` are jobs whose workspaces it would let go of, unless their runs go on; `keeping` is what it says
+    of those that it has.
 
     Raises Fenced where the session is not its own.
     """
@@ -50,7 +53,7 @@ def beat_runner(
             return Beat(False, ())
         if runner.status in (RunnerStatus.LOST, RunnerStatus.OFFLINE):
             tx.runners.move(runner, RunnerStatus.ONLINE)
-        tx.runners.beat(session, free_slots, own_queue, holds)
+        tx.runners.beat(session, free_slots, own_queue, holds, keeping)
         again = []
         if own_queue == 0 and free_slots > 0:
             held = {job.id for job in tx.runners.held_by(session)} - {_job(text) for text in holds}

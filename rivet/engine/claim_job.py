@@ -13,7 +13,7 @@ from rivet.domain.record import ControlEvent
 from rivet.domain.run import Run, end_of
 from rivet.domain.states import FINISHED_STAGE, JobStatus, OnLost, RunStatus
 from rivet.engine.hand_on import is_kept_for_others, what_it_brings, what_it_hands_on
-from rivet.engine.place_job import is_shared, source_of
+from rivet.engine.place_job import is_shared, source_of, start_of
 from rivet.engine.ports import Store, Tickets, Token, Tx
 
 TICKET_GRACE_S = 3600.0
@@ -106,6 +106,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
                 keep=stage.spec.keep if is_kept_for_others(stage, all_stages) else (),
             )
             for stage in stages
+            if stage.from_run is None
         ),
         env=run.plan.env,
         grants=Grants(run.plan.network, run.plan.network_hosts, run.plan.hosts),
@@ -125,12 +126,13 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
 
 def _start(source: Job | None, job: Job, jobs: Sequence[Job], tx: Tx) -> Start | None:
     """`finally` may begin without it, where it is neither on the same runner nor stored."""
-    if source is None:
+    left, stored = start_of(job, jobs, tx)
+    if left is None:
         return None
-    stored = tx.snapshots.get(source)
-    if job.is_last and stored is None and source.runner != job.runner:
+    if job.is_last and stored is None and not left.is_empty and left.runner != job.runner:
         return None
-    return Start(source.id, source.epoch, is_shared(source, jobs), stored)
+    shared = source is None or job.origin is not None or is_shared(source, jobs)
+    return Start(left.job, left.epoch, shared, stored, left.stage, left.is_empty)
 
 
 def _heading(run: Run, tx: Tx) -> Mapping[str, Any]:

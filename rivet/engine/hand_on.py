@@ -49,18 +49,23 @@ def what_it_brings(
     """What stages before it kept for the job, in their order.
 
     Of those that its stage needs; else of all that came before it, without what came before `source`: that is
-    in the workspace which it left.
+    in the workspace which it left. All of it is in one that it has from the middle of another job.
     """
-    if not any(stage.spec.keep for stage in stages):
+    if job.origin is not None or not any(stage.spec.keep for stage in stages):
         return ()
+    kept = tx.keeps.of_run(job.run_id)
+    return tuple(kept[stage.key] for stage in givers_of(job, source, jobs, stages) if stage.key in kept)
+
+
+def givers_of(
+    job: Job, source: Job | None, jobs: Sequence[Job], stages: Sequence[Stage]
+) -> Sequence[Stage]:
+    """The stages whose kept files are laid over the workspace that the job starts from, in their order."""
     first = next(stage for stage in stages if stage.job_id == job.id)
     if first.spec.needs is not None:
         needed = set(first.spec.needs)
-        givers = [stage for stage in stages if {stage.key, stage.spec.group} & needed]
-    else:
-        before = {each.id for each in jobs if each.id != job.id} if job.is_last else set(job.waits_for)
-        if source is not None:
-            before -= {source.id, *source.waits_for}
-        givers = [stage for stage in stages if stage.job_id in before]
-    kept = tx.keeps.of_run(job.run_id)
-    return tuple(kept[stage.key] for stage in givers if stage.key in kept)
+        return [stage for stage in stages if {stage.key, stage.spec.group} & needed]
+    before = {each.id for each in jobs if each.id != job.id} if job.is_last else set(job.waits_for)
+    if source is not None:
+        before -= {source.id, *source.waits_for}
+    return [stage for stage in stages if stage.job_id in before]

@@ -66,6 +66,9 @@ class Artifacts(Protocol):
     ) -> bool:
         """Insert, or replace what the same stage uploaded; False where another stage has the name."""
 
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        """What those stages uploaded in one run is also of the other; the bytes are shared."""
+
 
 class Caches(Protocol):
     def find(self, look: Look) -> Cache | None:
@@ -84,6 +87,9 @@ class Snapshots(Protocol):
 
     def get(self, job: Job) -> Contents | None:
         """As the job left it in its present epoch."""
+
+    def copy(self, origin: Job, job: Job) -> None:
+        """What one job left, if it is stored, also stands for what the other left."""
 
     def forget_of_ended(self, for_s: float) -> int:
         """Those of runs that ended so long ago; how many."""
@@ -105,6 +111,9 @@ class Keeps(Protocol):
 
     def put(self, run: RunId, stage: StageKey, contents: Contents, paths: Paths, blob: UUID) -> None:
         """What the stage kept before is forgotten."""
+
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        """What those stages kept in one run is also kept in the other; the bytes are shared."""
 
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]: ...
     def forget_of_ended(self, for_s: float) -> int:

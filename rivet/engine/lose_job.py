@@ -17,7 +17,7 @@ from rivet.domain.states import (
 from rivet.engine.advance_run import advance_run
 from rivet.engine.begin_job import begin_job
 from rivet.engine.ingest_records import stage_after
-from rivet.engine.place_job import place_job
+from rivet.engine.place_job import has_come_on, place_job
 from rivet.engine.ports import Tx
 
 
@@ -60,7 +60,7 @@ def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:
         end_unbegun(lost, JobStatus.ERRORED, Reason.BEGUN_TOO_OFTEN, tx)
     elif begun and not _may_go_on(job, stages, following):
         end_unbegun(lost, JobStatus.ERRORED, reason, tx)
-    elif not any(stage.status in FINISHED_STAGE for stage in stages):
+    elif not has_come_on(job, stages):
         _begin_afresh(lost, tx)
     elif runner_lives and job.runner is not None:
         begin_job(lost, tx, queue=own_queue_of(job.runner))

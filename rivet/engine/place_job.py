@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from rivet.domain.job import Job
+from rivet.domain.artifact import Contents
+from rivet.domain.job import Job, Origin
 from rivet.domain.runner import own_queue_of, shared_queue_of
-from rivet.domain.states import RunnerStatus
+from rivet.domain.stage import Stage
+from rivet.domain.states import FINISHED_STAGE, RunnerStatus
 from rivet.engine.ports import Tx
 
-_LIVES = frozenset({RunnerStatus.ONLINE, RunnerStatus.DRAINING})
+LIVES = frozenset({RunnerStatus.ONLINE, RunnerStatus.DRAINING})
 
 
 def place_job(job: Job, jobs: Sequence[Job], tx: Tx) -> str | None:
@@ -17,13 +19,21 @@ def place_job(job: Job, jobs: Sequence[Job], tx: Tx) -> str | None:
     None where that runner is gone, and the workspace with it. `finally` begins even so, wherever it can: it
     then finds an empty workspace. `jobs` are all of the run.
     """
-    source = source_of(job, jobs)
-    if source is None or source.runner is None or tx.snapshots.get(source) is not None:
+    left, stored = start_of(job, jobs, tx)
+    if left is None or left.runner is None or left.is_empty or stored is not None:
         return shared_queue_of(job.queue)
-    runner = tx.runners.get(source.runner)
-    if runner is not None and runner.status in _LIVES:
-        return own_queue_of(source.runner)
+    runner = tx.runners.get(left.runner)
+    if runner is not None and runner.status in LIVES:
+        return own_queue_of(left.runner)
     return shared_queue_of(job.queue) if job.is_last else None
+
+
+def start_of(job: Job, jobs: Sequence[Job], tx: Tx) -> tuple[Origin | None, Contents | None]:
+    """The workspace that a job starts from, and what is stored of it; None: the one the run began with."""
+    if job.origin is not None:
+        return job.origin, None
+    source = source_of(job, jobs)
+    return (None, None) if source is None else (source.left, tx.snapshots.get(source))
 
 
 def source_of(job: Job, jobs: Sequence[Job]) -> Job | None:
@@ -33,13 +43,23 @@ def source_of(job: Job, jobs: Sequence[Job]) -> Job | None:
     """
     by_id = {each.id: each for each in jobs}
     source = by_id.get(job.starts_from) if job.starts_from is not None else None
-    while source is not None and source.runner is None:
+    while source is not None and source.left is None:
         source = by_id.get(source.starts_from) if source.starts_from is not None else None
     return source
 
 
 def is_shared(source: Job, jobs: Sequence[Job]) -> bool:
-    """Whether more than one job may start from what this one left."""
+    """Whether more than one job may start from what this one left: also those of other reruns."""
     sources = [source_of(each, jobs) for each in jobs]
     followers = sum(found is not None and found.id == source.id for found in sources)
-    return followers > 1 or any(each.is_last for each in jobs)
+    return followers > 1 or source.origin is not None or any(each.is_last for each in jobs)
+
+
+def has_come_on(job: Job, stages: Sequence[Stage]) -> bool:
+    """Whether a stage of the job has ended since it was begun: then its runner alone has the workspace.
+
+    `stages` are all of the job. Those before the one that it begins with ended earlier, or elsewhere.
+    """
+    begins_with = None if job.origin is None else job.origin.stage
+    first = next((stage.ordinal for stage in stages if stage.key == begins_with), 0)
+    return any(stage.status in FINISHED_STAGE and stage.ordinal >= first for stage in stages)

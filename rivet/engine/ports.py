@@ -28,7 +28,7 @@ from rivet.domain.job import Job
 from rivet.domain.pipeline import Checked
 from rivet.domain.record import ControlEvent, Record
 from rivet.domain.run import Run
-from rivet.domain.runner import Runner
+from rivet.domain.runner import Keeping, Runner
 from rivet.domain.stage import Attempt, Stage
 from rivet.domain.states import (
     AttemptStatus,
@@ -98,6 +98,16 @@ class Entry:
     late: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedWorkspace:
+    """A runner's word on a workspace: how a `stage` of a job found it, or how the job left it (no stage)."""
+
+    job: JobId
+    epoch: Epoch
+    stage: StageKey | None
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,9 @@ class Stages(Protocol):
         """By name, all values that copies of a matrix set, in the order of the copies."""
 
     def set_output(self, run: RunId, stage: StageKey, name: str, value: Any) -> None: ...
+    def copy_outputs(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        """What those stages set in one run they have set in the other."""
+
 
 
 class Leases(Protocol):
@@ -308,7 +321,16 @@ class Runners(Protocol):
     def put(self, runner: Runner) -> None:
         """Insert, or replace the row of that name."""
 
-    def beat(self, session: SessionId, free_slots: int, own_queue: int, holds: Sequence[str]) -> bool: ...
+    def beat(
+        self,
+        session: SessionId,
+        free_slots: int,
+        own_queue: int,
+        holds: Sequence[str],
+        keeping: Keeping | None = None,
+    ) -> bool:
+        """What it says of itself; without `keeping`, what it said of that before stands."""
+
     def move(self, runner: Runner, to: RunnerStatus) -> bool: ...
     def silent(self, longer_than_s: float) -> Sequence[Runner]:
         """Online or draining, and not heard of for so long."""
@@ -333,6 +355,9 @@ class Records(Protocol):
         Control's own events carry `job`, `stage` in their table where it applies. A journal record whose
         (job, epoch, seq) is there already is passed over. All are told at commit.
         """
+
+    def workspaces(self, run: RunId) -> Sequence[NotedWorkspace]:
+        """What runners said of the run's workspaces, in order."""
 
 
 class Outbox(Protocol):

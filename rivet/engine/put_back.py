@@ -3,13 +3,11 @@
 from rivet.domain.job import Job
 from rivet.domain.runner import own_queue_of
 from rivet.domain.stage import Stage
-from rivet.domain.states import FINISHED_STAGE, JobStatus, Reason, RunnerStatus
+from rivet.domain.states import JobStatus, Reason
 from rivet.engine.advance_run import advance_run, end_pending
 from rivet.engine.begin_job import begin_job
-from rivet.engine.place_job import place_job
+from rivet.engine.place_job import LIVES, has_come_on, place_job
 from rivet.engine.ports import Tx
-
-_LIVES = frozenset({RunnerStatus.ONLINE, RunnerStatus.DRAINING})
 
 
 def put_back(job: Job, following: Stage, tx: Tx) -> None:
@@ -31,7 +29,7 @@ def put_back(job: Job, following: Stage, tx: Tx) -> None:
 
 
 def _queue_of(job: Job, tx: Tx) -> str | None:
-    if not any(stage.status in FINISHED_STAGE for stage in tx.stages.of_job(job.id)):
+    if not has_come_on(job, tx.stages.of_job(job.id)):
         return place_job(job, tx.jobs.of_run(job.run_id), tx)
     runner = tx.runners.get(job.runner) if job.runner is not None else None
-    return own_queue_of(runner.name) if runner is not None and runner.status in _LIVES else None
+    return own_queue_of(runner.name) if runner is not None and runner.status in LIVES else None

@@ -62,6 +62,8 @@ def register_runner(
                 protocol=asked.protocol,
                 registered_at=tx.now(),
                 seen_at=tx.now(),
+                kept_since=None if known is None else known.kept_since,
+                kept_s=None if known is None else known.kept_s,
             )
         )
     return session

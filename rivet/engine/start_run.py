@@ -18,6 +18,9 @@ from rivet.engine.plan_pipeline import plan_pipeline, recorded
 from rivet.engine.ports import Evaluator, Ids, Pipeline, Store, Tx, Version
 from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_other_name
 
+DEFINED_AS = "defined_as"
+"""A fact of reruns: the id of the run that functions of the definition read as `run.id`, then as now."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:

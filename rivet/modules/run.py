@@ -1,5 +1,8 @@
 """`run`: what is known of the run; its values are constants, and a summary can be written."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rivet.modules.contract import Call, StageContext, about
 
 MAX_SUMMARY_BYTES = 128 * 1024
@@ -9,6 +12,12 @@ VALUES = ("id", "pipeline", "project", "trigger", "actor")
 
 STAGE_VALUES = ("number", "attempt", "status", "failed_stage")
 """What scripts read besides: at the run's start it is not known yet. The last two are for `finally`."""
+
+
+def as_defined(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """`VALUES` as functions of the definition read them: those of a rerun what the first run's read."""
+    values = {name: facts.get(name) for name in VALUES}
+    return {**values, "id": facts.get("defined_as") or facts.get("id")}
 
 
 class Summary(Call, module="run", short=("markdown",)):

@@ -6,7 +6,7 @@ from typing import Any
 from rivet.domain.ids import Path
 from rivet.domain.order import Order, OrderedStage
 from rivet.domain.pipeline import digest_of
-from rivet.modules.run import STAGE_VALUES, VALUES
+from rivet.modules.run import STAGE_VALUES, as_defined
 from rivet.runner.desk import Desk
 from rivet.sandbox.lua import LuaError, LuaLimits, Script, open_script
 
@@ -37,9 +37,9 @@ def open_stage(
         FILE,
         _limits(order, desk, seconds),
         modules=desk.modules.bindings(),
-        values={"run": {name: facts.get(name) for name in VALUES}, "input": order.inputs, "matrix": {}},
+        values={"run": as_defined(facts), "input": order.inputs, "matrix": {}},
         running_values={
-            "run": {name: facts[name] for name in STAGE_VALUES if facts.get(name) is not None},
+            "run": {name: facts[name] for name in ("id", *STAGE_VALUES) if facts.get(name) is not None},
             "matrix": stage.row or {},
         },
         resolve=True,

@@ -1,10 +1,10 @@
 """Artifacts of runs: which there are, and what each consists of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.artifact import Artifact, Contents
@@ -32,6 +32,14 @@ _PUT = _NEW.on_conflict_do_update(
     },
     where=ARTIFACT.c.stage == _NEW.excluded.stage,
 )
+# The attempt is the one that it had there: in this run the stage has none.
+_COPY = text(
+    """
+    INSERT INTO artifact (run_id, name, stage, attempt, form, filename, root, files, blob_id)
+    SELECT :run, name, stage, attempt, form, filename, root, files, blob_id FROM artifact
+    WHERE run_id = :origin AND stage = ANY (:stages)
+    """
+)
 
 
 class PostgresArtifacts:
@@ -51,6 +59,9 @@ class PostgresArtifacts:
         if put.rowcount == 1 and before is not None:
             PostgresBlobs(self._connection).forget(before.blob_id)
         return put.rowcount == 1
+
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        self._connection.execute(_COPY, {"origin": origin, "run": run, "stages": list(stages)})
 
 
 def columns_of(contents: Contents) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.artifact import Contents
@@ -53,6 +53,21 @@ _FORGET_SNAPSHOTS = delete(SNAPSHOT).where(
 )
 _FORGET_KEPT = delete(KEPT_FILES).where(KEPT_FILES.c.run_id.in_(select(RUN.c.id).where(_ENDED)))
 
+_COPY_SNAPSHOT = text(
+    """
+    INSERT INTO snapshot (job_id, epoch, form, filename, root, files, blob_id)
+    SELECT :job, :epoch, form, filename, root, files, blob_id FROM snapshot
+    WHERE job_id = :origin AND epoch = :origin_epoch
+    """
+)
+_COPY_KEPT = text(
+    """
+    INSERT INTO kept_files (run_id, stage, form, filename, root, files, paths, blob_id)
+    SELECT :run, stage, form, filename, root, files, paths, blob_id FROM kept_files
+    WHERE run_id = :origin AND stage = ANY (:stages)
+    """
+)
+
 
 class PostgresSnapshots:
     def __init__(self, connection: Connection) -> None:
@@ -69,6 +84,10 @@ class PostgresSnapshots:
         row = self._connection.execute(_GET, {"job": job.id, "in_epoch": job.epoch}).one_or_none()
         return contents_of(row) if row else None
 
+    def copy(self, origin: Job, job: Job) -> None:
+        told = {"origin": origin.id, "origin_epoch": origin.epoch, "job": job.id, "epoch": job.epoch}
+        self._connection.execute(_COPY_SNAPSHOT, told)
+
     def forget_of_ended(self, for_s: float) -> int:
         return self._connection.execute(_FORGET_SNAPSHOTS, {"for_s": for_s}).rowcount
 
@@ -84,6 +103,9 @@ class PostgresKeeps:
         self._connection.execute(_PUT_KEPT, {**told, **columns_of(contents)})
         if before is not None:
             PostgresBlobs(self._connection).forget(before)
+
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        self._connection.execute(_COPY_KEPT, {"origin": origin, "run": run, "stages": list(stages)})
 
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]:
         rows = self._connection.execute(_OF_RUN, {"run": run})

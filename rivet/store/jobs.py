@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, or_, select, text, update
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
-from rivet.domain.job import Group, Job
+from rivet.domain.job import Group, Job, Origin
 from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.engine.ports import Committed, Queued
@@ -138,6 +138,8 @@ class PostgresJobs:
                 "grouped": None if job.group is None else asdict(job.group),
                 "is_last": job.is_last,
                 "is_cancelled": job.is_cancelled,
+                "origin": None if job.origin is None else job.origin.as_dict(),
+                "ended_at": job.ended_at,
             },
         )
 
@@ -258,4 +260,5 @@ def job_of(row: AnyRow) -> Job:
         group=None if row.grouped is None else Group(**row.grouped),
         is_last=row.is_last,
         is_cancelled=row.is_cancelled,
+        origin=None if row.origin is None else Origin.read(row.origin),
     )

@@ -20,16 +20,19 @@ _ARTIFACTS = text(
     """
 )
 # Of each stage the last attempt that reported: what an earlier one said was said again.
+# A stage that stands in a rerun reported in the run in which it ran.
 _LATEST = """
+    reported AS (SELECT coalesce(from_run, run_id) AS run_id, key AS stage FROM stage WHERE run_id = :run),
     latest AS (
-        SELECT stage, max(attempt) AS attempt FROM {table} WHERE run_id = :run GROUP BY stage
+        SELECT run_id, stage, max(attempt) AS attempt FROM {table} JOIN reported USING (run_id, stage)
+        GROUP BY run_id, stage
     )
 """
 _COUNTS = text(
     f"""
     WITH {_LATEST.format(table="test_case")}
-    SELECT status, count(*) AS number FROM test_case JOIN latest USING (stage, attempt)
-    WHERE run_id = :run GROUP BY status
+    SELECT status, count(*) AS number FROM test_case JOIN latest USING (run_id, stage, attempt)
+    GROUP BY status
     """
 )
 _FLAKY = f"""
@@ -49,8 +52,8 @@ _TESTS = text(
     f"""
     WITH {_LATEST.format(table="test_case")}, {_FLAKY}
     SELECT test_case.*, flaky.name IS NOT NULL AS is_flaky
-    FROM test_case JOIN latest USING (stage, attempt) LEFT JOIN flaky USING (suite, classname, name)
-    WHERE run_id = :run
+    FROM test_case JOIN latest USING (run_id, stage, attempt)
+    LEFT JOIN flaky USING (suite, classname, name)
     ORDER BY array_position(CAST(:order AS text[]), status), stage, place
     LIMIT :most OFFSET :skipped
     """
@@ -59,15 +62,14 @@ _NUMBER_FLAKY = text(
     f"""
     WITH {_LATEST.format(table="test_case")}, {_FLAKY}
     SELECT count(*) FROM test_case
-    JOIN latest USING (stage, attempt) JOIN flaky USING (suite, classname, name)
-    WHERE run_id = :run
+    JOIN latest USING (run_id, stage, attempt) JOIN flaky USING (suite, classname, name)
     """
 )
 _COVERAGE = text(
     f"""
     WITH {_LATEST.format(table="coverage")}
-    SELECT stage, source, form, lines, covered FROM coverage JOIN latest USING (stage, attempt)
-    WHERE run_id = :run ORDER BY stage, place
+    SELECT stage, source, form, lines, covered FROM coverage JOIN latest USING (run_id, stage, attempt)
+    ORDER BY stage, place
     """
 )
 

@@ -24,7 +24,7 @@ _NUMBERED = re.compile(r"([a-z0-9][a-z0-9-]{0,99})#([1-9][0-9]{0,9})")
 _RUNS = """
     SELECT run.id, run.number, project.slug AS project, pipeline.slug AS pipeline, version.number AS version,
            run.status, run.reason, run.trigger, run.actor, run.plan, run.inputs, run.cancelled_by,
-           run.waiting_since, run.created_at, run.started_at, run.ended_at, run_clock.lines
+           run.waiting_since, run.created_at, run.started_at, run.ended_at, run.rerun_of, run_clock.lines
     FROM run
     JOIN project ON project.id = run.project_id
     JOIN pipeline ON pipeline.id = run.pipeline_id
@@ -59,9 +59,11 @@ _JOBS = text(
 ).bindparams(bindparam("runs"))
 _STAGES = text(
     """
-    SELECT id, run_id, job_id, key, name, status, reason, waiting_since, cancelled_by, approved_by, spec,
-           attempts
-    FROM stage WHERE run_id = ANY (:runs) ORDER BY run_id, ordinal
+    SELECT stage.id, stage.run_id, stage.job_id, stage.key, stage.name, stage.status, stage.reason,
+           stage.waiting_since, stage.cancelled_by, stage.approved_by, stage.spec, stage.attempts,
+           stage.from_run, ran.number AS from_number
+    FROM stage LEFT JOIN run AS ran ON ran.id = stage.from_run
+    WHERE stage.run_id = ANY (:runs) ORDER BY stage.run_id, stage.ordinal
     """
 )
 _ATTEMPTS = text(
@@ -215,7 +217,7 @@ def _run(
         "trigger": row.trigger,
         "actor": row.actor,
         "cancelled_by": row.cancelled_by,
-        "rerun_of": None,
+        "rerun_of": None if row.rerun_of is None else str(row.rerun_of),
         "isolation": isolation,
         "inputs": row.inputs,
         "warnings": [],
@@ -224,7 +226,7 @@ def _run(
         "ended_at": _time(row.ended_at),
         "url": f"{base_url}/api/v1/runs/{row.id}",
         "lines": row.lines,
-        "stages": _stages(jobs, stages, attempts),
+        "stages": _stages(jobs, stages, attempts, base_url),
     }
 
 
@@ -235,7 +237,7 @@ def _waiting_since(row: Any, waiting: Any) -> str | None:
 
 
 def _stages(
-    jobs: Sequence[Any], stages: Sequence[Any], attempts: Mapping[UUID, list[Shown]]
+    jobs: Sequence[Any], stages: Sequence[Any], attempts: Mapping[UUID, list[Shown]], base_url: str
 ) -> list[Shown]:
     job_of = {job.id: job for job in jobs}
     next_of: set[UUID] = set()
@@ -261,9 +263,21 @@ def _stages(
             "cancelled_by": stage.cancelled_by,
             "approved_by": stage.approved_by,
             "approval": stage.spec.get("approval"),
+            "from_run": None if stage.from_run is None else _from_run(stage, base_url),
             "attempts": tried,
         })
     return shown
+
+
+def _from_run(stage: Any, base_url: str) -> Shown:
+    """Where a stage of a rerun really ran, if that is still there."""
+    is_there = stage.from_number is not None
+    return {
+        "id": str(stage.from_run),
+        "number": stage.from_number,
+        "stage": stage.key,
+        "url": f"{base_url}/api/v1/runs/{stage.from_run}" if is_there else None,
+    }
 
 
 def _why(job: Any) -> str:

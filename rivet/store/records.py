@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, update
+from sqlalchemy import Connection, bindparam, func, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageKey
 from rivet.domain.record import ControlEvent, Record, RecordType
-from rivet.engine.ports import Committed, Entry
+from rivet.engine.ports import Committed, Entry, NotedWorkspace
 from rivet.store.plain_json import storable
 from rivet.store.tables import RECORD, RUN_CLOCK
 
@@ -28,6 +28,13 @@ _TAKE = (
     .where(RUN_CLOCK.c.run_id == bindparam("run"))
     .values(pos=RUN_CLOCK.c.pos + bindparam("count"), lines=RUN_CLOCK.c.lines + bindparam("more"))
     .returning(RUN_CLOCK.c.pos, func.now().label("now"))
+)
+_WORKSPACES = text(
+    """
+    SELECT job_id, epoch, stage, data FROM record
+    WHERE run_id = :run AND type IN ('attempt_started', 'job_done') AND data ->> 'workspace' IS NOT NULL
+    ORDER BY pos
+    """
 )
 _APPEND = upsert(RECORD).on_conflict_do_nothing(index_elements=["job_id", "epoch", "seq"])
 _APPEND_AND_SAY = _APPEND.returning(RECORD.c.pos)
@@ -43,6 +50,12 @@ class PostgresRecords:
 
     def append(self, run: RunId, entries: Sequence[Appended], *, late: bool = False) -> None:
         self._kept.setdefault(run, []).extend((entry, late) for entry in entries)
+
+    def workspaces(self, run: RunId) -> Sequence[NotedWorkspace]:
+        return [
+            NotedWorkspace(JobId(row.job_id), Epoch(row.epoch), row.stage, str(row.data["workspace"]))
+            for row in self._connection.execute(_WORKSPACES, {"run": run})
+        ]
 
     def write(self) -> None:
         """What was appended, before the commit. Raises LookupError if there is no such run."""

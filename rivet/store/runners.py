@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Text, bindparam, func, select, update
+from sqlalchemy import Connection, Double, Text, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.ids import SessionId, TokenId
 from rivet.domain.job import Job
-from rivet.domain.runner import Runner
+from rivet.domain.runner import Keeping, Runner
 from rivet.domain.states import JobStatus, RunnerStatus
 from rivet.domain.transitions import RUNNER as MOVES
 from rivet.store.jobs import job_of
@@ -30,6 +30,11 @@ _BEAT = (
         own_queue=bindparam("own"),
         holds=bindparam("held"),
         seen_at=func.now(),
+        kept_since=func.coalesce(
+            func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("kept_for", type_=Double)),
+            RUNNER.c.kept_since,
+        ),
+        kept_s=func.coalesce(bindparam("kept_longest", type_=Double), RUNNER.c.kept_s),
     )
 )
 _MOVE = (
@@ -111,10 +116,19 @@ class PostgresRunners:
                 "protocol": runner.protocol,
                 "registered_at": runner.registered_at,
                 "seen_at": runner.seen_at,
+                "kept_since": runner.kept_since,
+                "kept_s": runner.kept_s,
             },
         )
 
-    def beat(self, session: SessionId, free_slots: int, own_queue: int, holds: Sequence[str]) -> bool:
+    def beat(
+        self,
+        session: SessionId,
+        free_slots: int,
+        own_queue: int,
+        holds: Sequence[str],
+        keeping: Keeping | None = None,
+    ) -> bool:
         beaten = self._connection.execute(
             _BEAT,
             {
@@ -122,6 +136,8 @@ class PostgresRunners:
                 "free": min(free_slots, _MOST),
                 "own": min(own_queue, _MOST),
                 "held": [storable(job) for job in holds],
+                "kept_for": None if keeping is None else keeping.since_s,
+                "kept_longest": None if keeping is None else keeping.longest_s,
             },
         )
         return beaten.rowcount == 1
@@ -171,4 +187,6 @@ def _runner(row: AnyRow) -> Runner:
         protocol=row.protocol,
         registered_at=row.registered_at,
         seen_at=row.seen_at,
+        kept_since=row.kept_since,
+        kept_s=row.kept_s,
     )

@@ -88,6 +88,7 @@ class PostgresRuns:
                 "created_at": run.created_at,
                 "turn": run.turn,
                 "folder": None if run.folder is None else bytes.fromhex(run.folder),
+                "rerun_of": run.rerun_of,
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
@@ -160,6 +161,7 @@ def run_of(row: AnyRow) -> Run:
         waited_s=row.waited_s,
         turn=row.turn,
         folder=None if row.folder is None else bytes(row.folder).hex(),
+        rerun_of=None if row.rerun_of is None else RunId(row.rerun_of),
     )
 
 

@@ -142,6 +142,12 @@ _OUTPUT_LISTS = text(
     ORDER BY stage.ordinal
     """
 )
+_COPY_OUTPUTS = text(
+    """
+    INSERT INTO output (run_id, stage, name, value)
+    SELECT :run, stage, name, value FROM output WHERE run_id = :origin AND stage = ANY (:stages)
+    """
+)
 _FORGET_OUTPUTS = delete(OUTPUT).where(
     OUTPUT.c.run_id == bindparam("run"), OUTPUT.c.stage == bindparam("of_stage")
 )
@@ -171,6 +177,8 @@ class PostgresStages:
                 "env": stage.env,
                 "timeout_s": stage.timeout_s,
                 "spec": stage.spec.as_dict(),
+                "approved_by": stage.approved_by,
+                "from_run": stage.from_run,
             }
             for stage in stages
         ]
@@ -303,6 +311,9 @@ class PostgresStages:
             _SET_OUTPUT, {"run_id": run, "stage": stage, "name": storable(name), "value": value}
         )
 
+    def copy_outputs(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        self._connection.execute(_COPY_OUTPUTS, {"origin": origin, "run": run, "stages": list(stages)})
+
 
 def _stage(row: AnyRow) -> Stage:
     return Stage(
@@ -321,6 +332,7 @@ def _stage(row: AnyRow) -> Stage:
         approved_by=row.approved_by,
         spec=Spec.read(row.spec),
         waiting_since=row.waiting_since,
+        from_run=None if row.from_run is None else RunId(row.from_run),
     )
 
 

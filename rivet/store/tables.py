@@ -92,6 +92,7 @@ RUN = Table(
     _made("waited_s", Double),
     Column("turn", Text),  # the group in which runs take turns
     Column("folder", LargeBinary),  # the SHA-256 of the one that it starts from
+    Column("rerun_of", Uuid),  # the run that it runs again, which may be gone
     UniqueConstraint("pipeline_id", "number"),
 )
 
@@ -127,6 +128,7 @@ JOB = Table(
     Column("grouped", JSON(none_as_null=True)),  # the group of a `parallel` or `matrix`
     Column("is_last", Boolean, nullable=False),
     Column("is_cancelled", Boolean, nullable=False),  # its end was asked for
+    Column("origin", JSON(none_as_null=True)),  # in a rerun: whose workspace it has
     UniqueConstraint("run_id", "ordinal"),
 )
 
@@ -147,6 +149,7 @@ STAGE = Table(
     Column("env", JSON, nullable=False),
     Column("timeout_s", Double, nullable=False),
     Column("spec", JSON, nullable=False),  # what the definition says of it
+    Column("from_run", Uuid),  # in a rerun: the run in which it really ran, which may be gone
     _made("attempts", BigInteger),
     UniqueConstraint("run_id", "key"),
 )
@@ -208,6 +211,8 @@ RUNNER = Table(
     Column("protocol", Integer, nullable=False),
     Column("registered_at", _TIME, nullable=False),
     Column("seen_at", _TIME, nullable=False),
+    Column("kept_since", _TIME),  # it has all workspaces that jobs have left since
+    Column("kept_s", Double),  # each for so long at the most
 )
 
 RECORD = Table(

@@ -11,7 +11,7 @@ from rivet.domain.pipeline import Checked
 from rivet.engine.plan_ports import Rehearsed, ToRehearse
 from rivet.engine.ports import Asked, CannotEvaluate
 from rivet.modules import registry
-from rivet.modules.run import VALUES
+from rivet.modules.run import as_defined
 from rivet.runner.ask_when import Readable
 from rivet.runner.open_stage import FILE
 from rivet.sandbox.definition import check
@@ -92,11 +92,10 @@ class LuaEvaluator:
             self._free.release()
 
     def _asked(self, asked: Asked) -> Any:
-        run = {name: asked.run.get(name) for name in VALUES}
         readable = Readable(asked.env, asked.inputs, asked.outputs, asked.run, asked.output_lists)
         script = open_script(
             self._zygote, asked.source, FILE, LIMITS, modules=registry.bindings(),
-            values={"run": run, "input": asked.inputs, "matrix": {}}, resolve=True,
+            values={"run": as_defined(asked.run), "input": asked.inputs, "matrix": {}}, resolve=True,
         )  # fmt: skip
         if isinstance(script, LuaError):
             raise CannotEvaluate(script.told())

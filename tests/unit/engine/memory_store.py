@@ -30,7 +30,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.ports import Lease, Pipeline, Project, Queued, Token, Version
+from rivet.engine.ports import Lease, NotedWorkspace, Pipeline, Project, Queued, Token, Version
 
 _NUMBERS = itertools.count(1)
 
@@ -117,6 +117,7 @@ class _Tx:
         self.blobs = _Blobs(world)
         self.snapshots = _Snapshots(world)
         self.keeps = _Keeps(world)
+        self.artifacts = _Artifacts()
 
     def now(self) -> datetime:
         return self._world.now
@@ -405,6 +406,10 @@ class _Stages(_Of):
     def set_output(self, run: RunId, stage: Any, name: str, value: Any) -> None:
         self.w.outputs[run, stage, name] = value
 
+    def copy_outputs(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        of_origin = [key for key in self.w.outputs if key[0] == origin and key[1] in stages]
+        self.w.outputs |= {(run, stage, name): self.w.outputs[origin, stage, name] for _, stage, name in of_origin}
+
 
 class _Leases(_Of):
     def renew(self, job: JobId, epoch: Epoch, session: Any) -> bool:
@@ -449,10 +454,15 @@ class _Runners(_Of):
     def put(self, runner: Runner) -> None:
         self.w.runners[runner.name] = runner
 
-    def beat(self, session: Any, free_slots: int, own_queue: int, holds: Sequence[str]) -> bool:
+    def beat(
+        self, session: Any, free_slots: int, own_queue: int, holds: Sequence[str], keeping: Any = None
+    ) -> bool:
         runner = self.by_session(session)
         if runner is None:
             return False
+        if keeping is not None:
+            since = self.w.now - timedelta(seconds=keeping.since_s)
+            runner = replace(runner, kept_since=since, kept_s=keeping.longest_s)
         self.w.runners[runner.name] = replace(
             runner, free_slots=free_slots, own_queue=own_queue, holds=tuple(holds), seen_at=self.w.now
         )
@@ -499,6 +509,12 @@ class _Records(_Of):
                 lines = self.w.runs[run].lines + entry.data["count"]
                 self.w.runs[run] = replace(self.w.runs[run], lines=lines)
 
+    def workspaces(self, run: RunId) -> Sequence[NotedWorkspace]:
+        return [
+            NotedWorkspace(r.job, r.epoch, r.stage, r.data["workspace"])
+            for r in self.w.records[run] if isinstance(r, Record) and "workspace" in r.data
+        ]
+
 
 class _Outbox(_Of):
     def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
@@ -542,16 +558,31 @@ class _Snapshots(_Of):
     def get(self, job: Job) -> Contents | None:
         return self.w.snapshots.get((job.id, job.epoch))
 
+    def copy(self, origin: Job, job: Job) -> None:
+        if (origin.id, origin.epoch) in self.w.snapshots:
+            self.w.snapshots[job.id, job.epoch] = self.w.snapshots[origin.id, origin.epoch]
+
 
 class _Keeps(_Of):
     def put(self, run: RunId, stage: StageKey, contents: Contents, paths: Paths, blob: UUID) -> None:
         self.w.keeps[run, stage] = contents, paths
+
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        found = [stage for of, stage in self.w.keeps if of == origin and stage in stages]
+        self.w.keeps |= {(run, stage): self.w.keeps[origin, stage] for stage in found}
 
     def of_run(self, run: RunId) -> Mapping[StageKey, Contents]:
         return {stage: contents for (of, stage), (contents, _) in self.w.keeps.items() if of == run}
 
     def paths(self, run: RunId, stages: Sequence[StageKey]) -> Mapping[StageKey, Paths]:
         return {stage: self.w.keeps[run, stage][1] for stage in stages if (run, stage) in self.w.keeps}
+
+
+class _Artifacts:
+    """No stage of these tests uploads any."""
+
+    def copy(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
+        """There are none to copy."""
 
 
 class _Secrets(_Of):

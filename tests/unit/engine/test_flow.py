@@ -50,6 +50,7 @@ class Flow:
 
     definition: Definition
     given: Any = None
+    workspace: str | None = None
     store: MemoryStore = field(default_factory=MemoryStore)
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class Flow:
             records.append(Record(order.job, order.epoch, len(records) + 1, at, type, stage, attempt, data))
 
         broken = False
+        found = {} if self.workspace is None else {"workspace": self.workspace}
         for each in order.stages:
             if each.status not in ("pending", "running"):
                 continue
@@ -97,12 +99,12 @@ class Flow:
             if how == "skipped_by_rule":
                 say(RecordType.STAGE_SKIPPED, each.key, reason="skipped_by_rule")
                 continue
-            say(RecordType.ATTEMPT_STARTED, each.key, each.next_attempt)
+            say(RecordType.ATTEMPT_STARTED, each.key, each.next_attempt, **found)
             code = 3 if how == "failed" else None
             say(RecordType.ATTEMPT_ENDED, each.key, each.next_attempt, status=how, exit_code=code)
             broken = how != "passed" and not each.forgives(code)
-        say(RecordType.JOB_DONE)
-        ingest_records("runner", records, store=self.store)
+        say(RecordType.JOB_DONE, **found)
+        ingest_records(self.store.world.jobs[order.job].runner or "", records, store=self.store)
         settle_job(order.job, order.epoch, store=self.store)
 
     def states(self) -> dict[str, str]:
