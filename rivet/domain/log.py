@@ -15,9 +15,10 @@ ESCAPE = 0xF700
 MAX_LINE_BYTES = 64 * 1024
 MAX_CHUNK_BYTES = 128 * 1024
 
-_CONTROL = {byte: chr(ESCAPE + byte) for byte in (*range(0x09), *range(0x0A, 0x20), 0x7F)}
+_PLAIN = bytes((0x09, 0x0A, *range(0x20, 0x7F)))
 _NEEDS_CARE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\uf700-\uf7ff]")
 _ESCAPED = re.compile("[\uf700-\uf7ff]")
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
 
 
 def encode_line(raw: bytes) -> str:
@@ -26,9 +27,22 @@ def encode_line(raw: bytes) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = _NEEDS_CARE.sub(lambda found: _escape(found[0].encode()), text)
-    return "".join(
-        chr(ESCAPE + ord(char) - 0xDC00) if "\udc80" <= char <= "\udcff" else char for char in text
-    )
+    return _NOT_UTF_8.sub(lambda found: chr(ESCAPE + ord(found[0]) - 0xDC00), text)
+
+
+def encode_plain(raw: bytes) -> str | None:
+    """As `encode_line`, of whole lines joined by line feeds, without looking at each: a flood's way.
+
+    None where a byte is not plain ASCII, or a line is over MAX_LINE_BYTES: then each is to be looked at.
+    """
+    if raw.translate(None, _PLAIN):
+        return None
+    at = 0
+    while len(raw) - at > MAX_LINE_BYTES:
+        at = raw.rfind(b"\n", at, at + MAX_LINE_BYTES + 1) + 1
+        if at == 0:
+            return None
+    return raw.decode("ascii")
 
 
 def decode_line(text: str) -> bytes:
@@ -78,11 +92,7 @@ class Chunk:
     marks: Sequence[Mark]
 
     def header(self) -> dict[str, Any]:
-        return {
-            "first": self.first,
-            "count": len(self.texts),
-            "marks": [[mark.offset, mark.at, mark.stream, mark.level] for mark in self.marks],
-        }
+        return chunk_header(self.first, len(self.texts), self.marks)
 
     def body(self) -> bytes:
         """The lines, joined by line feeds, as UTF-8 (encoded lines hold no line feed)."""
@@ -95,6 +105,12 @@ class Chunk:
             while marks and marks[0].offset <= offset:
                 current = marks.pop(0)
             yield Line(self.first + offset, current.at, current.stream, current.level, text)
+
+
+def chunk_header(first: int, count: int, marks: Sequence[Mark]) -> dict[str, Any]:
+    """What is told of a chunk beside its lines."""
+    told = [[mark.offset, mark.at, mark.stream, mark.level] for mark in marks]
+    return {"first": first, "count": count, "marks": told}
 
 
 def read_chunk(header: Mapping[str, Any], body: bytes) -> Chunk:

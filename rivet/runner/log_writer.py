@@ -9,7 +9,14 @@ import zstandard
 
 from rivet.domain.ids import StageKey
 from rivet.domain.limits import OverLimit
-from rivet.domain.log import MAX_CHUNK_BYTES, MAX_LINE_BYTES, Chunk, Mark, encode_line
+from rivet.domain.log import (
+    MAX_CHUNK_BYTES,
+    MAX_LINE_BYTES,
+    Mark,
+    chunk_header,
+    encode_line,
+    encode_plain,
+)
 from rivet.domain.mask import MaskedStream
 from rivet.domain.record import RecordType
 from rivet.runner.journal import Journal, now_text
@@ -41,7 +48,8 @@ class LogWriter:
         self._left, self._lines_left = max_bytes, max_lines
         self._guard = threading.Lock()
         self._wake, self._over = threading.Event(), threading.Event()
-        self._texts: list[str] = []
+        self._blocks: list[str] = []  # of whole lines, joined by line feeds
+        self._count = 0
         self._marks: list[Mark] = []
         self._size = 0
         self._partial: dict[tuple[int, str], bytes] = {}
@@ -109,7 +117,7 @@ class LogWriter:
         stream = place[1]
         head, feed, tail = (self._partial.get(place, b"") + data).rpartition(b"\n")
         if feed:
-            self._add(head.split(b"\n"), stream, None)
+            self._add_block(head, stream)
         while len(tail) > MAX_LINE_BYTES:
             self._add([tail[:MAX_LINE_BYTES]], stream, None)
             tail = tail[MAX_LINE_BYTES:]
@@ -125,10 +133,27 @@ class LogWriter:
                 self._add([tail], stream, None)
         return held
 
+    def _add_block(self, raw: bytes, stream: str) -> None:
+        """Whole lines of a process; plain ones are not looked at one by one."""
+        text = encode_plain(raw)
+        count = raw.count(b"\n") + 1
+        if text is None or self._left <= len(raw) + 1 or self._lines_left <= count:
+            self._add(raw.split(b"\n"), stream, None)
+            return
+        self._left -= len(raw) + 1
+        self._lines_left -= count
+        self._mark(stream, None)
+        while self._size + len(text) > MAX_CHUNK_BYTES:
+            end = text.rfind("\n", 0, max(MAX_CHUNK_BYTES - self._size, 0) + 1)
+            if end >= 0:
+                self._keep(text[:end], text.count("\n", 0, end) + 1, end)
+                text = text[end + 1 :]
+            self._flush()
+            self._mark(stream, None)
+        self._keep(text, text.count("\n") + 1, len(text))
+
     def _add(self, lines: list[bytes], stream: str, level: str | None) -> None:
-        mark = (stream, level)
-        if not self._marks or (self._marks[-1].stream, self._marks[-1].level) != mark:
-            self._marks.append(Mark(len(self._texts), now_text(), stream, level))
+        self._mark(stream, level)
         for line in lines:
             for at in range(0, max(len(line), 1), MAX_LINE_BYTES):
                 self._add_line(line[at : at + MAX_LINE_BYTES], stream, level)
@@ -146,9 +171,18 @@ class LogWriter:
             raw = b"[the rest of this stage's output is over the limit and was cut]"
         if self._size + len(raw) > MAX_CHUNK_BYTES:
             self._flush()
-            self._marks.append(Mark(0, now_text(), stream, level))
-        self._texts.append(encode_line(raw))
-        self._size += len(raw) + 1
+            self._mark(stream, level)
+        self._keep(encode_line(raw), 1, len(raw))
+
+    def _mark(self, stream: str, level: str | None) -> None:
+        last = self._marks[-1] if self._marks else None
+        if last is None or (last.stream, last.level) != (stream, level):
+            self._marks.append(Mark(self._count, now_text(), stream, level))
+
+    def _keep(self, text: str, count: int, size: int) -> None:
+        self._blocks.append(text)
+        self._count += count
+        self._size += size + 1
 
     def _flush_often(self) -> None:
         while not self._over.is_set():
@@ -163,18 +197,17 @@ class LogWriter:
                     return
 
     def _flush(self) -> None:
-        if not self._texts:
+        if not self._blocks:
             self._marks.clear()
             return
-        chunk = Chunk(self.lines + 1, self._texts, self._marks)
-        body = chunk.body()
+        body = "\n".join(self._blocks).encode()
         self._journal.record(
             RecordType.LOG,
             stage=self._stage,
             attempt=self._attempt,
-            data=chunk.header() | {"bytes": len(body)},
+            data=chunk_header(self.lines + 1, self._count, self._marks) | {"bytes": len(body)},
             body=self._packer.compress(body),
         )
-        self.lines += len(self._texts)
+        self.lines += self._count
         self.bytes += len(body)
-        self._texts, self._marks, self._size = [], [], 0
+        self._blocks, self._marks, self._count, self._size = [], [], 0, 0
