@@ -1,6 +1,6 @@
 """One Redis stream a runner: what it writes, what control reads, and how far control has come."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +23,10 @@ def ack_of(runner: str) -> str:
     return f"ack:{runner}"
 
 
+def cut_off_of(runner: str) -> str:
+    return f"cut_off:{runner}"
+
+
 def ack_field(job: JobId, epoch: Epoch) -> str:
     return f"{job}:{epoch}"
 
@@ -32,7 +36,7 @@ class StreamWriter:
 
     def __init__(self, broker_url: str, runner: str, *, timeout_s: float = 2.0) -> None:
         self._redis: redis.Redis = connect(broker_url, timeout_s=timeout_s)
-        self._stream, self._ack = stream_of(runner), ack_of(runner)
+        self._stream, self._ack, self._cut_off = stream_of(runner), ack_of(runner), cut_off_of(runner)
 
     def send(self, packed: Sequence[bytes]) -> int:
         """Append records; how many entries wait in the stream now."""
@@ -69,6 +73,13 @@ class StreamWriter:
         except redis.RedisError as error:
             raise Unavailable(f"Redis did not let go of an acknowledgement: {error}") from error
 
+    def say_cut_off(self, for_s: float) -> None:
+        """This runner lives, and its API does not answer it: true for so many seconds, unless said again."""
+        try:
+            self._redis.set(self._cut_off, "1", px=max(1, int(for_s * 1000)))
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis did not take a runner's word: {error}") from error
+
     def waiting(self, queue: str) -> int:
         try:
             return int(self._redis.llen(queue))
@@ -91,6 +102,24 @@ class Batch:
     runner: str
     last_id: bytes
     packed: tuple[bytes, ...]
+
+
+class Signs:
+    """What runners say of themselves over Redis, for control."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._redis: redis.Redis = connect(broker_url)
+
+    def cut_off(self, runners: Collection[str]) -> frozenset[str]:
+        """Those that live, and say that their API does not answer them. Raises Unavailable."""
+        names = sorted(runners)
+        if not names:
+            return frozenset()
+        try:
+            told: Any = self._redis.mget([cut_off_of(name) for name in names])
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not say which runners are cut off: {error}") from error
+        return frozenset(name for name, said in zip(names, told, strict=True) if said is not None)
 
 
 class StreamReader:

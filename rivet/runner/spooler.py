@@ -203,9 +203,12 @@ class Spooler:
             answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
         except ApiUnreachable as error:
             _log.warning("no heartbeat: %s", error)
+            self._say_cut_off()
             return
         except ApiProblem as problem:
             _log.warning("the heartbeat was refused: %s", problem.detail)
+            if problem.status >= 500:
+                self._say_cut_off()
             if problem.code == "fenced":
                 raise SystemExit(f"this runner's session is over: {problem.detail}") from None
             return
@@ -219,6 +222,11 @@ class Spooler:
         } | self._to_publish
         with contextlib.suppress(Unavailable):
             self._publish_again()
+
+    def _say_cut_off(self) -> None:
+        """By the other way that a runner has: nobody is to be judged for an API that does not answer it."""
+        with contextlib.suppress(Unavailable):
+            self.stream.say_cut_off(self.lease_s)
 
     def _let_go_of_workspace(self, job: JobId) -> None:
         """Its run has ended, and it is not begun again."""

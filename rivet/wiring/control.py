@@ -25,7 +25,7 @@ from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_approvals import watch_approvals
 from rivet.engine.watch_leases import watch_leases
 from rivet.engine.watch_times import watch_times
-from rivet.journal.stream import Batch, StreamReader
+from rivet.journal.stream import Batch, Signs, StreamReader
 from rivet.journal.tail import TailPublisher
 from rivet.sandbox.lua import Zygote
 from rivet.store.unit import PostgresStore
@@ -57,6 +57,7 @@ class Control:
         self._blobs = open_blobs(settings.artifacts_url, settings.home / "artifacts")
         self._evaluator = LuaEvaluator(Zygote())
         self._ids = Uuid7()
+        self._signs = Signs(settings.broker_url)
         self._me = uuid4()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -172,7 +173,7 @@ class Control:
             with about(job=job, epoch=epoch):
                 self.settle(job, epoch)
         self._short = dict(publish_queued(self._short, store=self.store, dispatch=self._dispatch))
-        watch_leases(self._settings.lease_seconds, store=self.store)
+        watch_leases(self._settings.lease_seconds, store=self.store, signs=self._signs)
         watch_approvals(store=self.store)
         forget_answers(store=self.store)
         self._open_up()

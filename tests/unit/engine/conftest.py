@@ -1,6 +1,6 @@
 """A small system of the pure engine: a store in memory, an evaluator that knows its answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,16 @@ class KnowingEvaluator:
 
     def check(self, source: str, filename: str = "rivet.lua", **_: Any) -> Checked:
         return Checked({"name": self.definition.name}, self.definition, [], "digest")
+
+
+class Heard:
+    """Runners that say over Redis that no API answers them."""
+
+    def __init__(self, *cut_off: str) -> None:
+        self._cut_off = frozenset(cut_off)
+
+    def cut_off(self, runners: Collection[str]) -> frozenset[str]:
+        return self._cut_off & frozenset(runners)
 
 
 class PlainTickets:

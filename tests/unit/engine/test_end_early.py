@@ -16,7 +16,7 @@ from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_leases import watch_leases
 from rivet.engine.watch_times import GRACE_S, watch_times
 
-from .conftest import LEASE_S, System
+from .conftest import LEASE_S, Heard, System
 
 
 def cancel(system: System, stage: str, actor: str = "bob") -> None:
@@ -116,7 +116,7 @@ def test_a_job_that_waits_for_a_runner_that_is_gone_has_lost_its_workspace(runni
     queues = Queues()
     assert let_go_of_runners(LEASE_S, store=system.store, queues=queues) == 0
     system.store.pass_time(LEASE_S + 1)
-    watch_leases(LEASE_S, store=system.store)
+    watch_leases(LEASE_S, store=system.store, signs=Heard())
     assert let_go_of_runners(LEASE_S, store=system.store, queues=queues) == 1
     assert queues.deleted == ["own:runner"]
     run = system.store.run()

@@ -4,13 +4,13 @@ import pytest
 
 from rivet.domain.ids import StageKey
 from rivet.domain.record import RecordType
-from rivet.domain.states import JobStatus, OnLost, RunStatus
+from rivet.domain.states import JobStatus, OnLost, RunnerStatus, RunStatus
 from rivet.engine.cancel_run import cancel_run
 from rivet.engine.renew_lease import renew_lease
 from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_leases import watch_leases
 
-from .conftest import LEASE_S
+from .conftest import LEASE_S, Heard
 
 
 def test_a_later_stage_begins_by_its_lease_only_when_those_before_it_have_ended(running):
@@ -33,10 +33,20 @@ def test_a_job_whose_journal_is_all_in_is_settled_though_its_runner_is_gone(runn
     system.perform("one", "timed_out", reason="limit_stage_time")
     system.done()
     system.store.pass_time(LEASE_S + 1)
-    assert watch_leases(LEASE_S, store=system.store) == 0
+    assert watch_leases(LEASE_S, store=system.store, signs=Heard()) == 0
     settle_job(job.id, job.epoch, store=system.store)
     assert system.store.job().status is JobStatus.TIMED_OUT
     assert (system.store.run().status, system.store.run().reason) == (RunStatus.TIMED_OUT, "limit_stage_time")
+
+
+def test_a_runner_that_says_that_no_api_answers_it_is_not_judged(running):
+    system = running("one")
+    system.store.pass_time(LEASE_S + 1)
+    assert watch_leases(LEASE_S, store=system.store, signs=Heard("runner")) == 0
+    assert system.store.world.runners["runner"].status is RunnerStatus.ONLINE
+    assert system.store.job().status is JobStatus.RUNNING
+    assert watch_leases(LEASE_S, store=system.store, signs=Heard("another")) == 1
+    assert system.store.world.runners["runner"].status is RunnerStatus.LOST
 
 
 def test_a_run_that_loses_its_runner_while_it_is_cancelled_ends_cancelled(running):
@@ -45,7 +55,7 @@ def test_a_run_that_loses_its_runner_while_it_is_cancelled_ends_cancelled(runnin
     system.ingest(system.record(RecordType.ATTEMPT_STARTED, "one"))
     cancel_run(job.run_id, "bob", store=system.store)
     system.store.pass_time(LEASE_S + 1)
-    assert watch_leases(LEASE_S, store=system.store) == 1
+    assert watch_leases(LEASE_S, store=system.store, signs=Heard()) == 1
     assert system.store.stage_states() == ["cancelled", "cancelled"]
     assert [attempt.status for attempt in system.store.world.attempts.values()] == ["lost"]
     run = system.store.run()
@@ -69,7 +79,7 @@ def test_what_has_begun_and_never_reached_the_journal_is_not_done_again_as_the_s
         answer = renew_lease(job.id, job.epoch, job.session, (StageKey(stage), 1), store=system.store)
         assert answer.state == "ok"
     system.store.pass_time(LEASE_S + 1)
-    assert watch_leases(LEASE_S, store=system.store) == 1
+    assert watch_leases(LEASE_S, store=system.store, signs=Heard()) == 1
     assert system.store.job().status is job_is
     assert system.store.stage_states() == stages_are
     tried = {(key.stage_id, key.number): key.status for key in system.store.world.attempts.values()}

@@ -18,7 +18,7 @@ from rivet.engine.renew_lease import renew_lease
 from rivet.engine.settle_job import settle_job
 from rivet.engine.watch_leases import watch_leases
 
-from .conftest import LEASE_S, Ids, PlainTickets, System
+from .conftest import LEASE_S, Heard, Ids, PlainTickets, System
 from .memory_store import a_token
 
 
@@ -28,7 +28,7 @@ def settle(system: System) -> None:
 
 
 def judge(system: System) -> int:
-    return watch_leases(LEASE_S, store=system.store)
+    return watch_leases(LEASE_S, store=system.store, signs=Heard())
 
 
 def test_a_started_run_is_queued_with_one_job_in_its_first_epoch(system):

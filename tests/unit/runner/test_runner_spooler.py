@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from rivet.client import ApiProblem, ApiUnreachable
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.domain.record import RecordType, unpack
@@ -24,9 +26,12 @@ class Api:
     again: list[tuple[JobId, int]] = field(default_factory=list)
     over: list[JobId] = field(default_factory=list)
     beats: list[dict[str, Any]] = field(default_factory=list)
+    trouble: Exception | None = None
 
     def call(self, _method: str, _path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         self.beats.append(body)
+        if self.trouble is not None:
+            raise self.trouble
         again = [{"job": str(job), "epoch": epoch} for job, epoch in self.again]
         return {"drain": False, "publish_again": again, "let_go": [str(job) for job in self.over]}
 
@@ -38,6 +43,11 @@ class Stream:
     away: bool = False
     ahead: int = 1
     sent: list[bytes] = field(default_factory=list)
+    said: list[float] = field(default_factory=list)
+
+    def say_cut_off(self, for_s: float) -> None:
+        self._answer()
+        self.said.append(for_s)
 
     def expected(self, keys: Any) -> dict[Any, int]:
         self._answer()
@@ -81,6 +91,26 @@ def test_a_runner_whose_redis_is_away_lives_holds_what_it_has_and_takes_nothing(
     spooler(tmp_path, api, Stream(away=True)).look()
     assert api.beats[0]["holds"] == [str(job)]
     assert (api.beats[0]["free_slots"], api.beats[0]["own_queue"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (ApiUnreachable("nobody listens"), True),
+        (ApiProblem(503, "unavailable", "PostgreSQL is away"), True),
+        (ApiProblem(422, "invalid", "no such field"), False),
+        (None, False),
+    ],
+)
+def test_a_runner_that_no_api_answers_says_so_over_redis(tmp_path, trouble, says):
+    stream = Stream()
+    of_runner = spooler(tmp_path, Api(trouble=trouble), stream)
+    of_runner.lease_s = 0.01
+    of_runner.look()
+    assert stream.said == ([0.01] if says else [])
+    stream.away = True
+    time.sleep(0.01)
+    of_runner.look()  # both are away: it goes on
 
 
 def test_a_job_whose_journal_is_in_is_not_held(tmp_path, job):
