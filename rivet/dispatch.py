@@ -15,8 +15,9 @@ from kombu.exceptions import OperationalError
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
+from rivet.domain.runner import own_queue_of
 from rivet.engine.ports import Queued
-from rivet.redis_link import cancel_key, connect
+from rivet.redis_link import ack_of, cancel_key, connect, stream_of
 
 TAKE_JOB = "rivet.take_job"
 RUN_STAGE = "rivet.run_stage"
@@ -106,6 +107,14 @@ class Dispatch:
             self._redis.delete(queue)
         except redis.RedisError as error:
             raise Unavailable(f"the broker does not delete {queue}: {error}") from error
+
+    def forget_runner(self, runner: str) -> None:
+        """Delete every key of a runner that is gone for good."""
+        own = [f"{kind}:{runner}" for kind in ("unacked", "unacked_index", "unacked_mutex")]
+        try:
+            self._redis.delete(own_queue_of(runner), stream_of(runner), ack_of(runner), *own)
+        except redis.RedisError as error:
+            raise Unavailable(f"the broker does not forget runner {runner}: {error}") from error
 
     def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
         """Set the key that the job's supervisor watches: of all of the job, or of one stage."""

@@ -12,6 +12,21 @@ def cancel_key(job: JobId, stage: StageKey | None = None) -> str:
     return f"cancel:{job}" if stage is None else f"cancel:{job}:{stage}"
 
 
+def stream_of(runner: str) -> str:
+    """The journal that a runner writes."""
+    return f"journal:{runner}"
+
+
+def ack_of(runner: str) -> str:
+    """How far control has taken in the journals of a runner's jobs."""
+    return f"ack:{runner}"
+
+
+def cut_off_of(runner: str) -> str:
+    """What a runner says where no API answers it."""
+    return f"cut_off:{runner}"
+
+
 def connect(broker_url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     """A client whose every wait ends after `timeout_s` seconds.
 

@@ -16,8 +16,9 @@ from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.problems import problem
 from rivet.api.runs import InProject
 from rivet.domain.blob import Manifest
-from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.errors import Conflict, Expired, NotFound
 from rivet.domain.ids import ProjectId
+from rivet.engine.find_artifact import refuse_expired
 from rivet.engine.kept_ports import BlobStore
 
 artifacts = APIBlueprint("artifacts", __name__, tag="Runs")
@@ -41,8 +42,9 @@ class ArtifactShown(BaseModel):
     filename: str
     files: int
     size: int
-    sha256: str
+    sha256: str | None
     created_at: str
+    expired_at: str | None = Field(description="Since when it cannot be downloaded any more.")
     url: str
 
 
@@ -107,7 +109,7 @@ def list_all(run: str, query_data: Page) -> dict[str, Any]:
 
 @artifacts.get("/runs/<run>/artifacts/<name>")
 @needs_admin
-@refuses(Conflict, codes={416: "range_not_satisfiable"})
+@refuses(Conflict, Expired, codes={416: "range_not_satisfiable"})
 @takes_header("Range", "One range of bytes, such as `bytes=0-99`.")
 @takes_header("If-Range", "The ETag: the range is sent if it is still that.")
 @artifacts.input(InProject, location="query")
@@ -123,6 +125,8 @@ def download(run: str, name: str, query_data: InProject) -> Response:
     with web.store.begin() as tx:
         of_run = tx.runs.get(found)
         artifact = tx.artifacts.get(found, name)
+        if of_run is not None and artifact is None:
+            refuse_expired(of_run, name, tx)
     if of_run is None or artifact is None:
         raise NotFound(f'the run has no artifact "{name[:100]}"; GET /runs/{found}/artifacts lists them')
     contents = artifact.contents

@@ -38,6 +38,7 @@ _CODES = {
     403: {},
     404: {},
     409: {},
+    410: {},
     413: {"too_large": "The body is over its bound."},
     414: {"too_large": "The request's first line is too long."},
     415: {"unsupported_media_type": "The body is of a media type that is not taken."},

@@ -19,10 +19,11 @@ from flask import Response, request
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
 from rivet.api.event import event_of
+from rivet.api.expired import refuse_expired_log
 from rivet.api.operation import refuses, takes_header
 from rivet.api.problems import problem
 from rivet.api.runs import InProject
-from rivet.domain.errors import Conflict, InvalidInput, Unavailable
+from rivet.domain.errors import Conflict, Expired, InvalidInput, Unavailable
 from rivet.domain.ids import RunId
 from rivet.domain.record import ControlEvent
 from rivet.engine.ports import Entry
@@ -54,7 +55,7 @@ _ANSWERS: Any = {
 
 @events.get("/runs/<run>/events")
 @needs_admin
-@refuses(Conflict, codes={503: "too_many_streams"})
+@refuses(Conflict, Expired, codes={503: "too_many_streams"})
 @takes_header("Last-Event-ID", "The last id that was read: the stream goes on after it.")
 @events.input(InProject, location="query")
 @events.doc(
@@ -67,6 +68,7 @@ def follow(run: str, query_data: InProject) -> Response:
     web = the_web()
     found = web.runs.find(run, query_data.project)
     web.runs.require(found)
+    refuse_expired_log(web.runs.logs_expired_at(found))
     after = _position(request.headers.get("Last-Event-ID", ""))
     end = web.records.end_of(found)
     if end is not None and after >= end:

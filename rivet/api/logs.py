@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 
 from rivet.api.auth import needs_admin
 from rivet.api.desk import the_web
+from rivet.api.expired import refuse_expired_log
 from rivet.api.operation import refuses
 from rivet.api.runs import InProject
-from rivet.domain.errors import Conflict, NotFound
+from rivet.domain.errors import Conflict, Expired, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.log import decode_line
 from rivet.store.read_records import Block, Wanted
@@ -54,7 +55,7 @@ class Part(InProject):
 
 @logs.get("/runs/<run>/logs")
 @needs_admin
-@refuses(Conflict)
+@refuses(Conflict, Expired)
 @logs.input(Part, location="query")
 @logs.doc(
     operation_id="read_log",
@@ -70,6 +71,7 @@ def read(run: str, query_data: Part) -> Response:
     if query_data.stage is not None and query_data.stage not in keys:
         raise NotFound(f'the run has no stage "{query_data.stage}"; its stages: {", ".join(keys)}')
     ran_in = _ran_in(found, shown, query_data.stage)
+    refuse_expired_log(web.runs.logs_expired_at(ran_in))
     blocks = web.records.log(
         Wanted(ran_in, query_data.stage, query_data.attempt, query_data.from_line, query_data.tail)
     )

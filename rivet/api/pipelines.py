@@ -14,6 +14,7 @@ from rivet.api.operation import refuses
 from rivet.api.paging import Paged, bad_cursor, page
 from rivet.api.shown import CheckedShown, PipelinePage, PipelineWithSource, SavedShown, VersionPage
 from rivet.domain.errors import Conflict, InvalidPipeline, NotFound
+from rivet.engine.bound_pipeline import bound_pipeline
 from rivet.engine.delete_pipeline import delete_pipeline
 from rivet.engine.save_pipeline import save_pipeline
 
@@ -42,6 +43,17 @@ class Source(Body):
     @classmethod
     def _bounded(cls, source: str) -> str:
         return bounded_source(source)
+
+
+class ToKeep(Body):
+    """What of a pipeline's runs is kept. The last one that passed is kept always."""
+
+    keep_days: int | None = Field(
+        default=None, ge=1, le=36500, description="Days after their end. Absent: as the settings say."
+    )
+    keep_runs: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="The newest so many. Absent: as the settings say."
+    )
 
 
 class ToCheck(Source):
@@ -112,6 +124,20 @@ def read(project: str, slug: str) -> dict[str, Any]:
 @pipelines.doc(operation_id="publish_version", summary="Publish a new version", security="bearer")
 def publish(project: str, slug: str, json_data: Source) -> dict[str, Any]:
     return _saved(project, json_data.source, slug)[0]
+
+
+@pipelines.put("/projects/<project>/pipelines/<slug>/keep")
+@needs_admin
+@pipelines.input(ToKeep)
+@pipelines.output(PipelineWithSource)
+@pipelines.doc(
+    operation_id="bound_pipeline",
+    summary="Keep fewer runs of a pipeline than the settings say, or for less long",
+    security="bearer",
+)
+def keep(project: str, slug: str, json_data: ToKeep) -> dict[str, Any]:
+    bound_pipeline(project, slug, json_data.keep_days, json_data.keep_runs, store=the_web().store)
+    return _read(project, slug)
 
 
 @pipelines.delete("/projects/<project>/pipelines/<slug>")

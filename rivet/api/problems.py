@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from rivet.api.problem_text import MEDIA_TYPE, problem_text
 from rivet.domain.errors import (
     Conflict,
+    Expired,
     Fenced,
     Forbidden,
     InProgress,
@@ -36,6 +37,7 @@ STATUSES: Mapping[type[RivetError], int] = {
     InvalidInput: 422,
     InvalidPipeline: 422,
     NotFound: 404,
+    Expired: 410,
     Conflict: 409,
     InProgress: 409,
     KeyReused: 422,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class AttemptShown(BaseModel):
@@ -65,6 +65,7 @@ class RunListed(BaseModel):
     ended_at: str | None
     url: str
     lines: int
+    logs_expired_at: str | None = Field(description="Since when its log and events are not kept any more.")
     stages: list[StageShown]
 
 
@@ -110,6 +111,8 @@ class PipelineShown(BaseModel):
     version: int | None
     created_at: str
     updated_at: str
+    keep_days: int | None = Field(description="How long its runs are kept; null: as the settings say.")
+    keep_runs: int | None = Field(description="How many of its runs are kept; null: as the settings say.")
 
 
 class PipelineWithSource(PipelineShown):

@@ -60,7 +60,7 @@ def list_artifacts(name: str, project: str, quiet: bool, as_json: bool) -> None:
             str(one["files"]),
             str(one["stage"]),
             since(one["created_at"]),
-            str(one["sha256"]),
+            f"expired {since(one['expired_at'])}" if one.get("expired_at") else str(one["sha256"]),
         )
         for one in found
     ]
@@ -104,6 +104,12 @@ def download(
     told = []
     for wanted in dict.fromkeys(names or found):
         one = found[wanted]
+        if one.get("expired_at"):
+            gone = f"{wanted} of {run_name(run)} expired {since(one['expired_at'])}: it is not kept any more"
+            if names:
+                raise Failed(gone, USAGE)
+            click.echo(gone, err=True)
+            continue
         target = Path(folder) if names else Path(folder) / wanted
         path = f"/runs/{run['id']}/artifacts/{quote(wanted, safe='')}"
         place = _Download(client, path, one, target).fetch(unpacks=not no_unpack)

@@ -3,7 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -98,7 +98,10 @@ def show(name: str, only_source: bool, project: str, quiet: bool, as_json: bool)
     source = str(answer.get("source") or "")
     if not (only_source or quiet):
         version = f"version {answer['version']}" if answer.get("version") else "no published version"
-        click.echo(f"{paint(str(answer['slug']), bold=True)}  {answer['name']}, {version}\n")
+        click.echo(f"{paint(str(answer['slug']), bold=True)}  {answer['name']}, {version}")
+        if bounds := _bounds(answer):
+            click.echo(f"  keeps {bounds}")
+        click.echo()
     click.echo(source, nl=not source.endswith("\n"))
 
 
@@ -141,6 +144,28 @@ def history(name: str, limit: int, number: int | None, project: str, quiet: bool
 
 @pipeline.command()
 @click.argument("name", shell_complete=pipeline_names)
+@click.option("--runs", "count", type=click.IntRange(1), metavar="N", help="The newest N.")
+@click.option("--days", type=click.IntRange(1), metavar="N", help="For N days after their end.")
+@project_option
+@quiet_option
+@json_option
+def keep(name: str, count: int | None, days: int | None, project: str, quiet: bool, as_json: bool) -> None:
+    """Keep fewer runs of a pipeline than RIVET_KEEP_RUNS_DAYS says. Without options: as that says, again.
+
+    The last run that passed is kept always, and so is what goes on.
+
+    Example: rivet pipeline keep example-pipeline --runs 100
+    """
+    asked = {"keep_days": days, "keep_runs": count}
+    answer = server().call("PUT", f"{_path(project)}/{quote(name, safe='')}/keep", asked)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    elif not quiet:
+        click.echo(f"{answer['slug']} keeps {_bounds(answer) or 'its runs as the settings say'}")
+
+
+@pipeline.command()
+@click.argument("name", shell_complete=pipeline_names)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @project_option
 @quiet_option
@@ -159,6 +184,13 @@ def delete(name: str, yes: bool, project: str, quiet: bool, as_json: bool) -> No
         click.echo(json.dumps({"deleted": name}))
     elif not quiet:
         click.echo(f"deleted {name}", err=True)
+
+
+def _bounds(answer: Mapping[str, Any]) -> str:
+    """What is kept of a pipeline's runs, where that is less than the settings say."""
+    days, count = answer.get("keep_days"), answer.get("keep_runs")
+    said = [f"runs for {days} days"] if days else []
+    return ", ".join([*said, f"the newest {count} runs"] if count else said)
 
 
 def _versions(path: str, down_from: int) -> Iterator[dict[str, Any]]:

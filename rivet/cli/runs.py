@@ -149,6 +149,7 @@ def described(run: Mapping[str, Any]) -> list[str]:
         ),
         ("took", duration(run.get("started_at"), run.get("ended_at")) if run.get("started_at") else ""),
         ("isolation", str(run.get("isolation") or "")),
+        ("log", f"expired {since(run['logs_expired_at'])}" if run.get("logs_expired_at") else ""),
         ("inputs", ", ".join(f"{name}={value}" for name, value in (run.get("inputs") or {}).items())),
     ]
     lines = [f"{state(str(run['status']))} {paint(run_name(run), bold=True)}{because(run)}{since_when}"]

@@ -33,6 +33,12 @@ class NotFound(RivetError):
     code = "not_found"
 
 
+class Expired(RivetError):
+    """It was there, and is no longer kept; `expired_at` in the details says since when."""
+
+    code = "expired"
+
+
 class Conflict(RivetError):
     """What was asked for does not fit the present state."""
 

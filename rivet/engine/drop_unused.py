@@ -1,6 +1,9 @@
-"""Drop what nothing refers to any more: workspaces and kept files of ended runs, blobs, and their pieces."""
+"""Drop what nothing refers to any more: workspaces and kept files of ended runs, uploaded folders, versions
+that were never published, blobs, and their pieces.
+"""
 
 from collections import defaultdict
+from datetime import timedelta
 
 from rivet.domain.ids import ProjectId
 from rivet.engine.kept_ports import BlobStore
@@ -25,6 +28,10 @@ def drop_unused(*, store: Store, blobs: BlobStore, kept_s: float = KEPT_S, unuse
     with store.begin() as tx:
         tx.snapshots.forget_of_ended(kept_s)
         tx.keeps.forget_of_ended(kept_s)
+    with store.begin() as tx:
+        before = tx.now() - timedelta(seconds=unused_s)
+        tx.expiry.drop_versions(before, BATCH)
+        tx.expiry.drop_folders(before, BATCH)
     with store.begin() as tx:
         tx.blobs.forget_unused(unused_s)
     dropped = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -61,6 +62,9 @@ class Blobs(Protocol):
 
 class Artifacts(Protocol):
     def get(self, run: RunId, name: str) -> Artifact | None: ...
+    def expired_at(self, run: RunId, name: str) -> datetime | None:
+        """Since when an artifact of that name is there no more; None where there is none, or it is there."""
+
     def put(
         self, run: RunId, name: str, stage: StageKey, attempt: int, contents: Contents, blob: UUID
     ) -> bool:

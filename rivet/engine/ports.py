@@ -39,6 +39,7 @@ from rivet.domain.states import (
     StageStatus,
 )
 from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
+from rivet.engine.retention_ports import Expiry, RecordDays, Sizes
 from rivet.engine.secret_ports import Secrets
 
 
@@ -157,6 +158,9 @@ class Pipelines(Protocol):
     def version(self, version: VersionId) -> Version | None: ...
     def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
         """The published version of that number, or the newest."""
+
+    def bound(self, pipeline: PipelineId, keep_days: int | None, keep_runs: int | None) -> bool:
+        """How long its runs stay, and how many of them; None: as the settings say. False where it is gone."""
 
     def delete(self, pipeline: PipelineId) -> int:
         """With its versions and runs, unless some of them go on: how many do."""
@@ -429,6 +433,12 @@ class Tx(Protocol):
     def folders(self) -> Folders: ...
     @property
     def answered(self) -> Answered: ...
+    @property
+    def record_days(self) -> RecordDays: ...
+    @property
+    def expiry(self) -> Expiry: ...
+    @property
+    def sizes(self) -> Sizes: ...
     def now(self) -> datetime:
         """The database's clock, the same throughout the transaction."""
 

@@ -7,8 +7,7 @@ from typing import Any
 import redis
 
 from rivet.domain.errors import Unavailable
-from rivet.journal.stream import stream_of
-from rivet.redis_link import connect
+from rivet.redis_link import connect, stream_of
 
 LAG_TIMEOUT_S = 2.0
 

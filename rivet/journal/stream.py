@@ -9,22 +9,10 @@ import redis
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.stage import CancelScope
-from rivet.redis_link import cancel_key, connect
+from rivet.redis_link import ack_of, cancel_key, connect, cut_off_of, stream_of
 
 MAX_WAITING = 256
 """Entries of a stream beyond which log writers wait: at 128 KiB a chunk, Redis holds 32 MiB of it."""
-
-
-def stream_of(runner: str) -> str:
-    return f"journal:{runner}"
-
-
-def ack_of(runner: str) -> str:
-    return f"ack:{runner}"
-
-
-def cut_off_of(runner: str) -> str:
-    return f"cut_off:{runner}"
 
 
 def ack_field(job: JobId, epoch: Epoch) -> str:

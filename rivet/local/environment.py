@@ -62,6 +62,7 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_CACHE_MIB": str(settings.cache_mib),
         "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
         "RIVET_PUBLIC_METRICS": str(settings.public_metrics).lower(),
+        **_bounds_of_keeping(settings),
     }
 
 
@@ -95,6 +96,12 @@ def runner_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         **_limits(settings),
         "PATH": path,
     }
+
+
+def _bounds_of_keeping(settings: Settings) -> dict[str, str]:
+    """How long, and how much of what, is kept."""
+    names = {name for name in type(settings).model_fields if name.startswith("keep_")}
+    return {f"RIVET_{name.upper()}": str(value) for name, value in settings.model_dump(include=names).items()}
 
 
 def _limits(settings: Settings) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Artifacts of runs: which there are, and what each consists of."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,9 @@ _WHOLE = select(*ARTIFACT.c, BLOB.c.size, BLOB.c.sha256, BLOB.c.pieces).join(
     BLOB, BLOB.c.id == ARTIFACT.c.blob_id
 )
 _GET = _WHOLE.where(ARTIFACT.c.run_id == bindparam("run"), ARTIFACT.c.name == bindparam("called"))
+_EXPIRED_AT = select(ARTIFACT.c.expired_at).where(
+    ARTIFACT.c.run_id == bindparam("run"), ARTIFACT.c.name == bindparam("called")
+)
 _HELD = (
     select(ARTIFACT.c.stage, ARTIFACT.c.blob_id)
     .where(ARTIFACT.c.run_id == bindparam("run"), ARTIFACT.c.name == bindparam("called"))
@@ -28,15 +32,20 @@ _PUT = _NEW.on_conflict_do_update(
     index_elements=["run_id", "name"],
     set_={
         name: _NEW.excluded[name]
-        for name in ("attempt", "form", "filename", "root", "files", "blob_id", "created_at")
+        for name in (
+            *("attempt", "form", "filename", "root", "files", "blob_id", "created_at"),
+            *("expired_at", "expired_size"),
+        )
     },
     where=ARTIFACT.c.stage == _NEW.excluded.stage,
 )
 # The attempt is the one that it had there: in this run the stage has none.
 _COPY = text(
     """
-    INSERT INTO artifact (run_id, name, stage, attempt, form, filename, root, files, blob_id)
-    SELECT :run, name, stage, attempt, form, filename, root, files, blob_id FROM artifact
+    INSERT INTO artifact
+        (run_id, name, stage, attempt, form, filename, root, files, blob_id, expired_at, expired_size)
+    SELECT :run, name, stage, attempt, form, filename, root, files, blob_id, expired_at, expired_size
+    FROM artifact
     WHERE run_id = :origin AND stage = ANY (:stages)
     """
 )
@@ -50,13 +59,16 @@ class PostgresArtifacts:
         row = self._connection.execute(_GET, {"run": run, "called": name}).one_or_none()
         return _artifact(row) if row else None
 
+    def expired_at(self, run: RunId, name: str) -> datetime | None:
+        return self._connection.execute(_EXPIRED_AT, {"run": run, "called": name}).scalar_one_or_none()
+
     def put(
         self, run: RunId, name: str, stage: StageKey, attempt: int, contents: Contents, blob: UUID
     ) -> bool:
         before = self._connection.execute(_HELD, {"run": run, "called": name}).one_or_none()
         told = {"run_id": run, "name": name, "stage": stage, "attempt": attempt, "blob_id": blob}
         put = self._connection.execute(_PUT, {**told, **columns_of(contents)})
-        if put.rowcount == 1 and before is not None:
+        if put.rowcount == 1 and before is not None and before.blob_id is not None:
             PostgresBlobs(self._connection).forget(before.blob_id)
         return put.rowcount == 1
 

@@ -59,8 +59,10 @@ ARTIFACT = Table(
     Column("filename", Text, nullable=False),
     Column("root", Text, nullable=False),
     Column("files", Integer, nullable=False),
-    Column("blob_id", Uuid, nullable=False),
+    Column("blob_id", Uuid),  # null: expired, as the next two say
     _made("created_at", _TIME),
+    Column("expired_at", _TIME),
+    Column("expired_size", BigInteger),
 )
 
 CACHE = Table(

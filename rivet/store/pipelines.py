@@ -12,6 +12,7 @@ from rivet.engine.ports import Pipeline, Project, Version
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.kept_tables import ARTIFACT, CACHE, KEPT_FILES, SNAPSHOT
 from rivet.store.plain_json import storable
+from rivet.store.record_days import forget_records
 from rivet.store.tables import JOB, PIPELINE, PROJECT, RUN, VERSION, AnyRow
 
 _PIPELINE = (
@@ -59,6 +60,11 @@ _NEWEST = (
     .order_by(VERSION.c.number.desc())
     .limit(1)
 )
+_BOUND = (
+    update(PIPELINE)
+    .where(PIPELINE.c.id == bindparam("pipeline"))
+    .values(keep_days=bindparam("days"), keep_runs=bindparam("runs"))
+)
 _LOCK = select(PIPELINE.c.id).where(PIPELINE.c.id == bindparam("pipeline")).with_for_update()
 _OF_PIPELINE = RUN.c.pipeline_id == bindparam("pipeline")
 _GOING_ON = select(func.count()).select_from(RUN).where(_OF_PIPELINE, RUN.c.ended_at.is_(None))
@@ -71,6 +77,7 @@ _BLOBS = union(
     .where(_OF_PIPELINE),
     select(CACHE.c.blob_id).where(CACHE.c.pipeline_id == bindparam("pipeline")),
 )
+_RUNS = select(RUN.c.id).where(_OF_PIPELINE)
 _DELETE = (
     delete(RUN).where(_OF_PIPELINE),
     delete(VERSION).where(VERSION.c.pipeline_id == bindparam("pipeline")),
@@ -136,6 +143,10 @@ class PostgresPipelines:
         return _version(found) if found else None
 
 
+    def bound(self, pipeline: PipelineId, keep_days: int | None, keep_runs: int | None) -> bool:
+        asked = {"pipeline": pipeline, "days": keep_days, "runs": keep_runs}
+        return self._connection.execute(_BOUND, asked).rowcount == 1
+
     def delete(self, pipeline: PipelineId) -> int:
         named = {"pipeline": pipeline}
         # Who starts a run takes its number from this row: none begins from here on.
@@ -143,7 +154,8 @@ class PostgresPipelines:
         going_on = int(self._connection.execute(_GOING_ON, named).scalar_one())
         if going_on:
             return going_on
-        blobs = self._connection.execute(_BLOBS, named).scalars().all()
+        blobs = [blob for blob in self._connection.execute(_BLOBS, named).scalars() if blob is not None]
+        forget_records(self._connection.execute(_RUNS, named).scalars().all(), self._connection)
         for statement in _DELETE:
             self._connection.execute(statement, named)
         kept = PostgresBlobs(self._connection)

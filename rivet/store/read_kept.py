@@ -13,8 +13,9 @@ from rivet.store.records import iso
 _ARTIFACTS = text(
     """
     SELECT artifact.name, artifact.stage, artifact.attempt, artifact.form, artifact.filename, artifact.files,
-           artifact.created_at, blob.size, blob.sha256
-    FROM artifact JOIN blob ON blob.id = artifact.blob_id
+           artifact.created_at, artifact.expired_at, coalesce(blob.size, artifact.expired_size) AS size,
+           blob.sha256
+    FROM artifact LEFT JOIN blob ON blob.id = artifact.blob_id
     WHERE artifact.run_id = :run AND artifact.name > :after
     ORDER BY artifact.name LIMIT :most
     """
@@ -128,8 +129,9 @@ def _artifact(row: Any) -> Shown:
         "filename": row.filename,
         "files": row.files,
         "size": row.size,
-        "sha256": bytes(row.sha256).hex(),
+        "sha256": None if row.sha256 is None else bytes(row.sha256).hex(),
         "created_at": iso(row.created_at),
+        "expired_at": None if row.expired_at is None else iso(row.expired_at),
     }
 
 

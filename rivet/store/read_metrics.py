@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from rivet.store.failures import told_as_unavailable
 
@@ -48,7 +48,9 @@ _JOBS = text(
     """
 )
 _RUNNING_LINES = text("SELECT coalesce(sum(lines), 0) FROM attempt WHERE status = 'running'")
-_STORED = text("SELECT pg_total_relation_size('record')")
+_STORED = text(
+    "SELECT coalesce(sum(pg_total_relation_size(relid)), 0) FROM pg_partition_tree('record') WHERE isleaf"
+)
 _RUNNERS = text(
     """
     SELECT name, slots, free_slots, CASE
@@ -115,8 +117,7 @@ class MetricReads:
 
     def measured(self) -> Measured:
         """As it is now. Raises Unavailable."""
-        with told_as_unavailable(), self._engine.begin() as connection:
-            self._add_up(connection)
+        self.add_up()
         with told_as_unavailable(), self._engine.connect() as connection:
             rows = connection.execute(self._ended).all()
             return Measured(
@@ -136,12 +137,16 @@ class MetricReads:
                 ],
             )
 
-    def _add_up(self, connection: Connection) -> None:
-        """Put what has settled into the tally; one process at a time, the others tell it from the tables."""
-        after = connection.execute(_TO_ADD).scalar_one_or_none()
-        if after is not None:
-            connection.execute(self._add, {"after": after})
-            connection.execute(_NOW_UNTIL)
+    def add_up(self) -> None:
+        """Put what has settled into the tally; one process at a time, the others tell it from the tables.
+
+        Runs that are deleted before that would be missing from the sums. Raises Unavailable.
+        """
+        with told_as_unavailable(), self._engine.begin() as connection:
+            after = connection.execute(_TO_ADD).scalar_one_or_none()
+            if after is not None:
+                connection.execute(self._add, {"after": after})
+                connection.execute(_NOW_UNTIL)
 
     def _both(
         self, run_bounds: Sequence[float], stage_bounds: Sequence[float], after: str, until: str

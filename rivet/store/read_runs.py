@@ -24,7 +24,9 @@ _NUMBERED = re.compile(r"([a-z0-9][a-z0-9-]{0,99})#([1-9][0-9]{0,9})")
 _RUNS = """
     SELECT run.id, run.number, project.slug AS project, pipeline.slug AS pipeline, version.number AS version,
            run.status, run.reason, run.trigger, run.actor, run.plan, run.inputs, run.cancelled_by,
-           run.waiting_since, run.created_at, run.started_at, run.ended_at, run.rerun_of, run_clock.lines
+           run.waiting_since, run.created_at, run.started_at, run.ended_at, run.rerun_of, run_clock.lines,
+           (SELECT max(dropped_at) FROM dropped_day WHERE from_id <= run.id AND to_id > run.id)
+               AS logs_expired_at
     FROM run
     JOIN project ON project.id = run.project_id
     JOIN pipeline ON pipeline.id = run.pipeline_id
@@ -33,6 +35,7 @@ _RUNS = """
 """
 _ONE = text(_RUNS + " WHERE run.id = :run")
 _IS_THERE = text("SELECT 1 FROM run WHERE id = :run")
+_LOGS_EXPIRED = text("SELECT max(dropped_at) FROM dropped_day WHERE from_id <= :run AND to_id > :run")
 _PAGE = text(
     _RUNS
     + """
@@ -134,6 +137,11 @@ class RunReads:
             if connection.execute(_IS_THERE, {"run": run}).one_or_none() is None:
                 raise NotFound(f"there is no run {run}")
 
+    def logs_expired_at(self, run: RunId) -> datetime | None:
+        """When its records were dropped, if they were."""
+        with told_as_unavailable(), self._engine.connect() as connection:
+            return connection.execute(_LOGS_EXPIRED, {"run": run}).scalar_one()
+
     def one(self, run: RunId, base_url: str) -> Shown:
         """Raises NotFound."""
         with told_as_unavailable(), self._engine.connect() as connection:
@@ -226,6 +234,7 @@ def _run(
         "ended_at": _time(row.ended_at),
         "url": f"{base_url}/api/v1/runs/{row.id}",
         "lines": row.lines,
+        "logs_expired_at": _time(row.logs_expired_at),
         "stages": _stages(jobs, stages, attempts, base_url),
     }
 

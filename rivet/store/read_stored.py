@@ -17,7 +17,8 @@ _NEWEST = """
 """
 _PIPELINES = text(
     """
-    SELECT pipeline.slug, pipeline.name, pipeline.created_at, newest.number, newest.created_at AS updated_at
+    SELECT pipeline.slug, pipeline.name, pipeline.created_at, pipeline.keep_days, pipeline.keep_runs,
+           newest.number, newest.created_at AS updated_at
     FROM pipeline JOIN project ON project.id = pipeline.project_id
     """
     + _NEWEST
@@ -28,8 +29,8 @@ _PIPELINES = text(
 )
 _PIPELINE = text(
     """
-    SELECT pipeline.slug, pipeline.name, pipeline.created_at, newest.number, newest.lua,
-           newest.created_at AS updated_at
+    SELECT pipeline.slug, pipeline.name, pipeline.created_at, pipeline.keep_days, pipeline.keep_runs,
+           newest.number, newest.lua, newest.created_at AS updated_at
     FROM pipeline JOIN project ON project.id = pipeline.project_id
     """
     + _NEWEST
@@ -141,4 +142,6 @@ def _pipeline(row: Any, project: str) -> Shown:
         "version": row.number,
         "created_at": iso(row.created_at),
         "updated_at": iso(row.updated_at or row.created_at),
+        "keep_days": row.keep_days,
+        "keep_runs": row.keep_runs,
     }

@@ -36,7 +36,7 @@ _WORKSPACES = text(
     ORDER BY pos
     """
 )
-_APPEND = upsert(RECORD).on_conflict_do_nothing(index_elements=["job_id", "epoch", "seq"])
+_APPEND = upsert(RECORD).on_conflict_do_nothing(index_elements=["run_id", "job_id", "epoch", "seq"])
 _APPEND_AND_SAY = _APPEND.returning(RECORD.c.pos)
 
 Appended = Record | tuple[ControlEvent, Mapping[str, Any]]

@@ -53,6 +53,8 @@ PIPELINE = Table(
     _made("next_run", Integer),  # the number of the run to come
     _made("next_version", Integer),  # the number of the version to come
     _made("created_at", _TIME),
+    Column("keep_days", Integer),  # how long its runs stay; null: as the setting says
+    Column("keep_runs", Integer),  # how many of them stay
     UniqueConstraint("project_id", "slug"),
 )
 
@@ -215,7 +217,7 @@ RUNNER = Table(
     Column("kept_s", Double),  # each for so long at the most
 )
 
-RECORD = Table(
+RECORD = Table(  # in a partition a day of the run's start: `store.record_days`
     "record",
     METADATA,
     Column("run_id", Uuid, primary_key=True),
@@ -232,7 +234,15 @@ RECORD = Table(
     Column("lines", Integer),
     Column("data", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),  # a log chunk's lines, packed with zstd
-    UniqueConstraint("job_id", "epoch", "seq"),
+    UniqueConstraint("run_id", "job_id", "epoch", "seq"),
+)
+
+DROPPED_DAY = Table(  # partitions of records that are gone, by the ids of their runs
+    "dropped_day",
+    METADATA,
+    Column("from_id", Uuid, primary_key=True),
+    Column("to_id", Uuid, nullable=False),  # exclusive
+    _made("dropped_at", _TIME),
 )
 
 OUTPUT = Table(
@@ -312,3 +322,11 @@ TALLY = Table(  # of what ended up to `tally_until`, for metrics; pipelines that
 )
 
 TALLY_UNTIL = Table("tally_until", METADATA, Column("until", _TIME, primary_key=True))  # one row
+
+SIZE_SAMPLE = Table(  # what the parts of the system took, every few hours
+    "size_sample",
+    METADATA,
+    Column("taken_at", _TIME, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)

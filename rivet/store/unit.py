@@ -14,6 +14,7 @@ from rivet.store.artifacts import PostgresArtifacts
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.caches import PostgresCaches
 from rivet.store.connect import engine_for
+from rivet.store.expiry import PostgresExpiry
 from rivet.store.failures import told_as_unavailable
 from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
@@ -22,12 +23,14 @@ from rivet.store.leases import PostgresLeases
 from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
 from rivet.store.pipelines import PostgresPipelines
+from rivet.store.record_days import PostgresRecordDays
 from rivet.store.records import PostgresRecords
 from rivet.store.reports import PostgresReports
 from rivet.store.runners import PostgresRunners
 from rivet.store.runs import PostgresRuns
 from rivet.store.secrets import PostgresSecrets
 from rivet.store.seen import Seen
+from rivet.store.sizes import PostgresSizes
 from rivet.store.stages import PostgresStages
 from rivet.store.tokens import PostgresTokens
 
@@ -96,6 +99,9 @@ class Transaction:
         self.reports = PostgresReports(connection)
         self.folders = PostgresFolders(connection)
         self.answered = PostgresAnswered(connection)
+        self.record_days = PostgresRecordDays(connection)
+        self.expiry = PostgresExpiry(connection)
+        self.sizes = PostgresSizes(connection)
 
     def now(self) -> datetime:
         if self._now is None:

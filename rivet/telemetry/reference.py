@@ -1,9 +1,10 @@
-"""The metrics as a page of documentation: a table in Markdown, read from the list of them."""
+"""The metrics and the ledger as a page of documentation: tables in Markdown, read from the lists of them."""
 
 import re
 import sys
 from pathlib import Path
 
+from rivet.domain.retention import with_ledger
 from rivet.telemetry.metrics import METRICS
 
 BEGIN, END = "<!-- begin: metrics -->", "<!-- end: metrics -->"
@@ -21,4 +22,4 @@ def with_metrics(page: str) -> str:
 
 if __name__ == "__main__":
     for each in map(Path, sys.argv[1:]):
-        each.write_text(with_metrics(each.read_text("utf-8")), "utf-8")
+        each.write_text(with_ledger(with_metrics(each.read_text("utf-8"))), "utf-8")

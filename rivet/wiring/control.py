@@ -14,11 +14,17 @@ from rivet.domain.errors import BadRecord, Unavailable
 from rivet.domain.ids import Epoch, JobId, RunId
 from rivet.domain.record import Record, stand_in, unpack, unreadable
 from rivet.engine.admit_runs import admit_runs
+from rivet.engine.drop_caches import drop_caches
+from rivet.engine.drop_days import drop_days
+from rivet.engine.drop_old_runs import drop_old_runs
 from rivet.engine.drop_unused import drop_unused
 from rivet.engine.expand_matrix import expand_matrices
+from rivet.engine.expire_artifacts import expire_artifacts
 from rivet.engine.forget_answers import forget_answers
+from rivet.engine.forget_runners import forget_runners
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
+from rivet.engine.open_days import open_days
 from rivet.engine.ports import Store
 from rivet.engine.publish_queued import publish_queued
 from rivet.engine.settle_job import settle_job
@@ -28,8 +34,10 @@ from rivet.engine.watch_times import watch_times
 from rivet.journal.stream import Batch, Signs, StreamReader
 from rivet.journal.tail import TailPublisher
 from rivet.sandbox.lua import Zygote
+from rivet.store.read_metrics import MetricReads
 from rivet.store.unit import PostgresStore
 from rivet.telemetry.logs import about
+from rivet.telemetry.metrics import RUN_BOUNDS_S, STAGE_BOUNDS_S
 from rivet.wiring.evaluator import LuaEvaluator
 from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
@@ -52,7 +60,9 @@ class Control:
         self._settings = settings
         self._dispatch = Dispatch(settings.broker_url)
         outlet = Outlet(self._dispatch, TailPublisher(settings.broker_url))
-        self.store: Store = PostgresStore(settings.database_url, outlet)
+        stored = PostgresStore(settings.database_url, outlet)
+        self.store: Store = stored
+        self._metrics = MetricReads(stored.engine, settings.lease_seconds, RUN_BOUNDS_S, STAGE_BOUNDS_S)
         outlet.store, outlet.expand = self.store, self._expand
         self._blobs = open_blobs(settings.artifacts_url, settings.home / "artifacts")
         self._evaluator = LuaEvaluator(Zygote())
@@ -182,11 +192,28 @@ class Control:
         self._over.wait(min(LOOK_S, self._settings.lease_seconds / 4))
 
     def _clear(self) -> None:
-        """Seldom, and beside the upkeep: it may take long."""
-        dropped = drop_unused(store=self.store, blobs=self._blobs)
-        if dropped:
-            _log.info("dropped %d pieces of blobs that nothing refers to any more", dropped)
+        """Seldom, and beside the upkeep: it may take long. What goes when is in `domain.retention`."""
+        keep, store = self._settings.keep(), self.store
+        open_days(store=store)
+        self._metrics.add_up()
+        self._say("%d days of logs", drop_days(keep.logs_days, store=store))
+        self._say("%d runs", drop_old_runs(keep.runs_days, store=store))
+        self._say(
+            "%d artifacts", expire_artifacts(keep.artifacts_days, keep.artifacts_bytes, store=store)
+        )
+        self._say("%d caches", drop_caches(keep.caches_days, keep.caches_bytes, store=store))
+        for runner in forget_runners(keep.runners_days, store=store):
+            self._dispatch.forget_runner(runner)
+        self._say(
+            "%d pieces of blobs that nothing refers to any more",
+            drop_unused(store=store, blobs=self._blobs),
+        )
         self._over.wait(CLEAR_EVERY_S)
+
+
+    def _say(self, what: str, dropped: int) -> None:
+        if dropped:
+            _log.info("dropped " + what, dropped)
 
 
 def _readable(batch: Batch) -> Sequence[Record]:

@@ -17,6 +17,7 @@ from pydantic_settings import (
 
 from rivet.domain.field_rules import Most, TimeLimits
 from rivet.domain.limits import KIB, MIB, Limits
+from rivet.domain.retention import Keep
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 
@@ -103,6 +104,27 @@ class Settings(BaseSettings):
         ge=1,
         description="The most that a stored workspace, or what a stage keeps, may have.",
     )
+    keep_runs_days: int = Field(
+        default=365, ge=1, le=36500, description="How long runs are kept after their end, in days."
+    )
+    keep_logs_days: int = Field(
+        default=90, ge=1, le=36500, description="How long logs are kept after their run's end, in days."
+    )
+    keep_artifacts_days: int = Field(
+        default=30, ge=1, le=36500, description="How long artifacts can be downloaded, in days."
+    )
+    keep_artifacts_mib: int = Field(
+        default=100 * 1024, ge=1, description="Artifacts of a project together; the oldest go first."
+    )
+    keep_caches_days: int = Field(
+        default=30, ge=1, le=36500, description="How long a cache is kept after its last use, in days."
+    )
+    keep_caches_mib: int = Field(
+        default=20 * 1024, ge=1, description="Caches of a project together; the longest unused go first."
+    )
+    keep_runners_days: int = Field(
+        default=30, ge=1, le=36500, description="How long a runner that is gone stays listed, in days."
+    )
     public_metrics: bool = Field(
         default=False, description="true: `/metrics` is served to whoever asks, without a token."
     )
@@ -160,6 +182,19 @@ class Settings(BaseSettings):
             frame=self.max_frame_kib * KIB,
             calls=self.max_calls,
             network=self.max_network_mib * MIB,
+        )
+
+    def keep(self) -> Keep:
+        """How long, and how much of what, is kept."""
+        return Keep(
+            runs_days=self.keep_runs_days,
+            # A deleted run takes its log with it.
+            logs_days=min(self.keep_logs_days, self.keep_runs_days),
+            artifacts_days=self.keep_artifacts_days,
+            artifacts_bytes=self.keep_artifacts_mib * MIB,
+            caches_days=self.keep_caches_days,
+            caches_bytes=self.keep_caches_mib * MIB,
+            runners_days=self.keep_runners_days,
         )
 
     def stage_uid_range(self) -> tuple[int, int]:
