@@ -22,6 +22,7 @@ from rivet.api.gate import register_gate
 from rivet.api.health import health
 from rivet.api.logs import logs
 from rivet.api.metrics import metrics, register_latencies
+from rivet.api.pauses import pauses
 from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
@@ -83,7 +84,7 @@ def app_with(web: Web | None) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets, runners,
+        pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets, runners, pauses,
         runner_protocol, blobs, runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")

@@ -29,6 +29,7 @@ TAGS = {
     "Folders": "Folders that runs start from.",
     "Secrets": "Values that go in, and never out.",
     "Runners": "Who executes, as people see it.",
+    "Pauses": "What waits in queues, and what is made to wait.",
     "Runner protocol": "What runners say and are told. Not for others: it has versions of its own.",
     "Health": "For whoever watches the process.",
 }
@@ -54,6 +55,7 @@ _PATH = {
     "run": "A run's id, a unique prefix of it, or `pipeline#12`.",
     "key": "A stage's key.",
     "name": "A name.",
+    "queue": "A queue's name.",
     "job": "A job's id.",
     "stage": "A stage's key.",
     "digest": "A SHA-256 as 64 hexadecimal digits.",

@@ -110,7 +110,8 @@ def heartbeat(json_data: Beating) -> Any:
         keeping=json_data.keeping(),
     )
     again = [{"job": str(job), "epoch": epoch} for job, epoch in beat.publish_again]
-    return {"drain": beat.drain, "publish_again": again, "let_go": [str(job) for job in beat.let_go]}
+    let_go = [str(job) for job in beat.let_go]
+    return {"drain": beat.drain, "publish_again": again, "let_go": let_go, "paused": beat.paused}
 
 
 @runner_protocol.post("/jobs/<job>/claim")

@@ -104,6 +104,14 @@ class FindingShown(BaseModel):
     severity: str
 
 
+class PauseShown(BaseModel):
+    """Why something is paused, by whom and since when."""
+
+    why: str
+    actor: str
+    since: str
+
+
 class PipelineShown(BaseModel):
     slug: str
     name: str
@@ -113,6 +121,7 @@ class PipelineShown(BaseModel):
     updated_at: str
     keep_days: int | None = Field(description="How long its runs are kept; null: as the settings say.")
     keep_runs: int | None = Field(description="How many of its runs are kept; null: as the settings say.")
+    paused: PauseShown | None
 
 
 class PipelineWithSource(PipelineShown):
@@ -159,11 +168,33 @@ class RunnerShown(BaseModel):
     protocol: int
     registered_at: str
     seen_at: str
+    paused: PauseShown | None
 
 
 class RunnerPage(BaseModel):
     items: list[RunnerShown]
     next_cursor: str | None
+
+
+class QueueShown(BaseModel):
+    """`queued` and `running` count jobs, `runners` those that are online and serve it."""
+
+    name: str
+    queued: int
+    running: int
+    runners: int
+    paused: PauseShown | None
+
+
+class QueuePage(BaseModel):
+    items: list[QueueShown]
+    next_cursor: str | None
+
+
+class Resumed(BaseModel):
+    """`published` is how many jobs that had waited are published at once."""
+
+    published: int
 
 
 class DrainAsked(BaseModel):

@@ -18,6 +18,7 @@ class BeatTold(BaseModel):
     drain: bool = Field(description="Finish what is held, take nothing new, and end.")
     publish_again: list[JobToPublish] = Field(description="Jobs the rest of whose chain is to be published.")
     let_go: list[str] = Field(description="Jobs from whose workspaces nobody will start any more.")
+    paused: bool = Field(description="Take nothing new until this is told to be false.")
 
 
 class OrderTold(BaseModel):

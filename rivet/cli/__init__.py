@@ -21,6 +21,7 @@ COMMANDS = {
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),
     "runs": ("rivet.cli.all_runs:runs", "List, show, cancel and rerun runs, and read their logs."),
     "runner": ("rivet.cli.runner:runner", "Start a runner, list runners, make tokens for them."),
+    "queue": ("rivet.cli.queue:queue", "What waits in the queues, and pausing them."),
     "artifact": ("rivet.cli.artifact:artifact", "List and download what runs have kept."),
     "secret": ("rivet.cli.secret:secret", "Set, list and delete secrets, and say who may use them."),
     "plan": ("rivet.cli.plan:plan", "Show what a run would do: stages, jobs, calls. It runs nothing."),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import click
 
+from rivet.cli import pausing
 from rivet.cli.complete import pipeline_names
 from rivet.cli.failures import USAGE, Failed, findings_of
 from rivet.cli.options import json_option, project_option, quiet_option
@@ -74,10 +75,12 @@ def list_pipelines(limit: int, project: str, quiet: bool, as_json: bool) -> None
         names_alone(answer["items"], "slug")
         return
     rows = [
-        (str(one["slug"]), str(one.get("version") or ""), since(one.get("updated_at")), str(one["name"]))
+        (str(one["slug"]), str(one.get("version") or ""), since(one.get("updated_at")), str(one["name"]),
+         pausing.shown(one.get("paused")))
         for one in answer["items"]
     ]
-    table(("PIPELINE", "VERSION", "SAVED", "NAME"), rows, empty="There are no pipelines in this project.")
+    heads = ("PIPELINE", "VERSION", "SAVED", "NAME", "PAUSED")
+    table(heads, rows, empty="There are no pipelines in this project.")
 
 
 @pipeline.command()
@@ -191,6 +194,35 @@ def _bounds(answer: Mapping[str, Any]) -> str:
     days, count = answer.get("keep_days"), answer.get("keep_runs")
     said = [f"runs for {days} days"] if days else []
     return ", ".join([*said, f"the newest {count} runs"] if count else said)
+
+
+@pipeline.command()
+@click.argument("name", shell_complete=pipeline_names)
+@pausing.why_option
+@project_option
+@quiet_option
+@json_option
+def pause(name: str, why: str, project: str, quiet: bool, as_json: bool) -> None:
+    """Let runs of a pipeline wait of which nothing has begun. Runs that have begun go on.
+
+    Example: rivet pipeline pause example-pipeline --why "the site is frozen until Monday"
+    """
+    path = f"{_path(project)}/{quote(name, safe='')}"
+    pausing.pause(path, f"pipeline {name}", why, quiet=quiet, as_json=as_json)
+
+
+@pipeline.command()
+@click.argument("name", shell_complete=pipeline_names)
+@project_option
+@quiet_option
+@json_option
+def resume(name: str, project: str, quiet: bool, as_json: bool) -> None:
+    """Let the runs of a paused pipeline begin.
+
+    Example: rivet pipeline resume example-pipeline
+    """
+    path = f"{_path(project)}/{quote(name, safe='')}"
+    pausing.resume(path, f"pipeline {name}", quiet=quiet, as_json=as_json)
 
 
 def _versions(path: str, down_from: int) -> Iterator[dict[str, Any]]:

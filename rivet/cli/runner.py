@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import click
 
+from rivet.cli import pausing
 from rivet.cli.failures import USAGE, Failed
 from rivet.cli.options import json_option, quiet_option
 from rivet.cli.server import server
@@ -73,10 +74,11 @@ def list_runners(quiet: bool, as_json: bool) -> None:
             str(one.get("slots", "")),
             str(one.get("isolation") or ""),
             since(one.get("seen_at")),
+            pausing.shown(one.get("paused")),
         )
         for one in answer["items"]
     ]
-    heads = ("NAME", "STATUS", "QUEUES", "SLOTS", "ISOLATION", "LAST HEARD")
+    heads = ("NAME", "STATUS", "QUEUES", "SLOTS", "ISOLATION", "LAST HEARD", "PAUSED")
     table(heads, rows, empty="There are no runners.")
 
 
@@ -91,6 +93,31 @@ def drain(name: str, quiet: bool) -> None:
     server().call("POST", f"/runners/{quote(name, safe='')}/drain")
     if not quiet:
         click.echo(f"{name} takes nothing new and ends when what it holds is finished", err=True)
+
+
+@runner.command()
+@click.argument("name")
+@pausing.why_option
+@quiet_option
+@json_option
+def pause(name: str, why: str, quiet: bool, as_json: bool) -> None:
+    """Let a runner take nothing new until it is resumed. What it holds goes on, and it does not end.
+
+    Example: rivet runner pause build-7 --why "its disk is being replaced"
+    """
+    pausing.pause(f"/runners/{quote(name, safe='')}", f"runner {name}", why, quiet=quiet, as_json=as_json)
+
+
+@runner.command()
+@click.argument("name")
+@quiet_option
+@json_option
+def resume(name: str, quiet: bool, as_json: bool) -> None:
+    """Let a paused runner take jobs again.
+
+    Example: rivet runner resume build-7
+    """
+    pausing.resume(f"/runners/{quote(name, safe='')}", f"runner {name}", quiet=quiet, as_json=as_json)
 
 
 @runner.command()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from rivet.domain.errors import Fenced
 from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.pause import Paused
 from rivet.domain.runner import Keeping
 from rivet.domain.states import RunnerStatus
 from rivet.engine.ports import Store, Token
@@ -15,12 +16,14 @@ from rivet.engine.ports import Store, Token
 class Beat:
     """`publish_again` are jobs whose chain seems to have vanished: the runner is to publish the rest.
 
-    `let_go` are jobs from whose workspaces nobody will start any more.
+    `let_go` are jobs from whose workspaces nobody will start any more. `paused`: it is to take nothing new
+    until it hears otherwise.
     """
 
     drain: bool
     publish_again: tuple[tuple[JobId, Epoch], ...]
     let_go: tuple[JobId, ...] = ()
+    paused: bool = False
 
 
 def beat_runner(
@@ -63,7 +66,8 @@ def beat_runner(
                     tx.leases.note_help(lease.job_id, lease.epoch, lease_s / 2)
                     again.append((lease.job_id, lease.epoch))
         over = tx.jobs.of_ended_runs(keeps) if keeps else ()
-        return Beat(runner.status is RunnerStatus.DRAINING, tuple(again), tuple(over))
+        paused = tx.pauses.get(Paused.RUNNER, runner.name) is not None
+        return Beat(runner.status is RunnerStatus.DRAINING, tuple(again), tuple(over), paused)
 
 
 def _job(text: str) -> JobId | None:

@@ -50,7 +50,7 @@ def claim_job(
         if job.status is JobStatus.QUEUED and tx.jobs.claim(job, runner.name, session):
             _note_start(job, runner.name, tx)
         elif not (job.status is JobStatus.RUNNING and job.session == session):
-            raise Fenced(f"job {job_id} is {job.status} or held by another: drop the message")
+            raise Fenced(f"job {job_id} is {job.status}, paused, or held by another: drop the message")
         run = tx.runs.get(job.run_id)
         if run is None:
             raise Fenced(f"the run of job {job_id} is gone")

@@ -39,6 +39,7 @@ from rivet.domain.states import (
     StageStatus,
 )
 from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
+from rivet.engine.pause_ports import Pauses
 from rivet.engine.retention_ports import Expiry, RecordDays, Sizes
 from rivet.engine.secret_ports import Secrets
 
@@ -231,7 +232,9 @@ class Jobs(Protocol):
         """
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
-        """To `running` held by that session, with a fresh lease; nothing ingested yet."""
+        """To `running` held by that session, with a fresh lease; nothing ingested yet. Not while it, or the
+        runner, is paused.
+        """
 
     def advance(
         self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
@@ -242,7 +245,9 @@ class Jobs(Protocol):
         """Running, with everything ingested: settle was missed."""
 
     def queued_counts(self) -> Mapping[str, int]:
-        """How many queued jobs the outbox has for each Redis list, of those whose time has come."""
+        """How many queued jobs the outbox has for each Redis list, of those whose time has come and that are
+        not paused.
+        """
 
 
 class Stages(Protocol):
@@ -368,11 +373,11 @@ class Outbox(Protocol):
     def unpublished(self, generation: str, limit: int) -> Sequence[Queued]:
         """Of jobs still queued in that epoch: never published, or to another generation of the broker.
 
-        None whose time has not come.
+        None whose time has not come, or that is paused.
         """
 
     def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
-        """Everything still queued there, published or not; with `due` if its time has come."""
+        """Everything still queued there, published or not; with `due` if it may begin now."""
 
     def mark(self, queued: Queued, generation: str) -> None: ...
 
@@ -417,6 +422,8 @@ class Tx(Protocol):
     def tokens(self) -> Tokens: ...
     @property
     def parts(self) -> Parts: ...
+    @property
+    def pauses(self) -> Pauses: ...
     @property
     def blobs(self) -> Blobs: ...
     @property

@@ -47,7 +47,7 @@ class _Progress:
 @dataclass
 class Spooler:
     """`publish_again` publishes the rest of a job's chain, or raises Unavailable; `drain` tells the runner to
-    finish and end.
+    finish and end, `pause` whether it is to take nothing new for a while.
     """
 
     runner: str
@@ -59,6 +59,7 @@ class Spooler:
     stream: StreamWriter
     publish_again: Callable[[JobId, Epoch], None]
     drain: Callable[[], None]
+    pause: Callable[[bool], None]
     _progress: dict[tuple[JobId, Epoch], _Progress] = field(default_factory=dict)
     _beat_at: float = 0.0
     _draining: bool = False
@@ -214,6 +215,7 @@ class Spooler:
             return
         for job in answer.get("let_go", []):
             self._let_go_of_workspace(JobId(UUID(job)))
+        self.pause(bool(answer.get("paused")))
         if answer.get("drain") and not self._draining:
             self._draining = True
             self.drain()

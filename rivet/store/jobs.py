@@ -10,6 +10,7 @@ from rivet.domain.job import Group, Job, Origin
 from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.engine.ports import Committed, Queued
+from rivet.store.pauses import IS_PAUSED, NOT_PAUSED
 from rivet.store.runs import reason_of
 from rivet.store.seen import Seen
 from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
@@ -53,12 +54,13 @@ _BEGIN = text(
     """
 )
 _CLAIM = text(
-    """
+    f"""
     WITH claimed AS (
         UPDATE job SET status = 'running', runner = :runner, session = :session, started_at = now(),
             last_seq = NULL, ingested_seq = 0,
             isolation = (SELECT runner.isolation FROM runner WHERE runner.session = :session)
-        WHERE id = :job AND epoch = :epoch AND status = 'queued'
+        WHERE id = :job AND epoch = :epoch AND status = 'queued' AND NOT {IS_PAUSED}
+          AND NOT EXISTS (SELECT FROM pause WHERE pause.kind = 'runner' AND pause.target = :runner)
         RETURNING id, epoch
     ),
     unqueued AS (
@@ -68,7 +70,7 @@ _CLAIM = text(
     SELECT id, epoch, :session, now() FROM claimed
     ON CONFLICT (job_id) DO UPDATE
         SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false,
-            begun = '{}'
+            begun = '{{}}'
     RETURNING job_id
     """
 )
@@ -108,6 +110,7 @@ _QUEUED = (
     .where(
         JOB.c.status == JobStatus.QUEUED.value,
         or_(OUTBOX.c.not_before.is_(None), OUTBOX.c.not_before <= func.now()),
+        NOT_PAUSED,
     )
     .group_by(OUTBOX.c.queue)
 )

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.states import JobStatus
 from rivet.engine.ports import Queued
+from rivet.store.pauses import NOT_PAUSED
 from rivet.store.tables import JOB, OUTBOX, AnyRow
 
 _QUEUED = (
@@ -18,10 +19,10 @@ _QUEUED = (
 )
 _DUE = or_(OUTBOX.c.not_before.is_(None), OUTBOX.c.not_before <= func.now())
 _UNPUBLISHED = _QUEUED.where(
-    _DUE, or_(OUTBOX.c.published_at.is_(None), OUTBOX.c.generation != bindparam("now_is"))
+    _DUE, NOT_PAUSED, or_(OUTBOX.c.published_at.is_(None), OUTBOX.c.generation != bindparam("now_is"))
 )
 _OF_QUEUE = _QUEUED.where(OUTBOX.c.queue == bindparam("of_queue"))
-_DUE_OF_QUEUE = _OF_QUEUE.where(_DUE)
+_DUE_OF_QUEUE = _OF_QUEUE.where(_DUE, NOT_PAUSED)
 _MARK = (
     update(OUTBOX)
     .where(OUTBOX.c.job_id == bindparam("job"), OUTBOX.c.epoch == bindparam("in_epoch"))

@@ -8,12 +8,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.errors import NotFound
 from rivet.domain.ids import PipelineId, ProjectId, VersionId
+from rivet.domain.pause import Paused
 from rivet.engine.ports import Pipeline, Project, Version
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.kept_tables import ARTIFACT, CACHE, KEPT_FILES, SNAPSHOT
 from rivet.store.plain_json import storable
 from rivet.store.record_days import forget_records
-from rivet.store.tables import JOB, PIPELINE, PROJECT, RUN, VERSION, AnyRow
+from rivet.store.tables import JOB, PAUSE, PIPELINE, PROJECT, RUN, VERSION, AnyRow
 
 _PIPELINE = (
     PIPELINE.c.id,
@@ -81,6 +82,7 @@ _RUNS = select(RUN.c.id).where(_OF_PIPELINE)
 _DELETE = (
     delete(RUN).where(_OF_PIPELINE),
     delete(VERSION).where(VERSION.c.pipeline_id == bindparam("pipeline")),
+    delete(PAUSE).where(PAUSE.c.kind == Paused.PIPELINE, PAUSE.c.target == bindparam("target")),
     delete(PIPELINE).where(PIPELINE.c.id == bindparam("pipeline")),
 )
 
@@ -157,7 +159,7 @@ class PostgresPipelines:
         blobs = [blob for blob in self._connection.execute(_BLOBS, named).scalars() if blob is not None]
         forget_records(self._connection.execute(_RUNS, named).scalars().all(), self._connection)
         for statement in _DELETE:
-            self._connection.execute(statement, named)
+            self._connection.execute(statement, named | {"target": str(pipeline)})
         kept = PostgresBlobs(self._connection)
         for blob in blobs:
             kept.forget(blob)

@@ -13,6 +13,7 @@ from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.states import Reason
 from rivet.store.failures import told_as_unavailable
+from rivet.store.pauses import IS_PAUSED
 from rivet.store.plain_json import storable
 from rivet.store.read_told import annotations_of, summary_of
 from rivet.store.records import iso
@@ -56,7 +57,8 @@ _JOBS = text(
            EXISTS (
                SELECT FROM runner WHERE job.queue = ANY (runner.queues) AND runner.status = 'online'
                  AND runner.seen_at > now() - make_interval(secs => :lease)
-           ) AS is_served
+           ) AS is_served,
+           job.status = 'queued' AND """ + IS_PAUSED + """ AS is_paused
     FROM job WHERE job.run_id = ANY (:runs) ORDER BY job.ordinal
     """
 ).bindparams(bindparam("runs"))
@@ -290,6 +292,8 @@ def _from_run(stage: Any, base_url: str) -> Shown:
 
 
 def _why(job: Any) -> str:
+    if job.is_paused:
+        return Reason.PAUSED.value
     waits_in_vain = job.is_patient and not job.is_served
     return Reason.NO_RUNNER.value if waits_in_vain else Reason.QUEUE_BUSY.value
 

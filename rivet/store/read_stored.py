@@ -15,13 +15,20 @@ _NEWEST = """
         ORDER BY version.number DESC LIMIT 1
     ) AS newest ON true
 """
+_PAUSE_OF_PIPELINE = """
+    LEFT JOIN pause ON pause.kind = 'pipeline' AND pause.target = CAST(pipeline.id AS text)
+"""
+_PAUSED = "pause.why, pause.actor, pause.since"
 _PIPELINES = text(
     """
     SELECT pipeline.slug, pipeline.name, pipeline.created_at, pipeline.keep_days, pipeline.keep_runs,
-           newest.number, newest.created_at AS updated_at
+           newest.number, newest.created_at AS updated_at, """
+    + _PAUSED
+    + """
     FROM pipeline JOIN project ON project.id = pipeline.project_id
     """
     + _NEWEST
+    + _PAUSE_OF_PIPELINE
     + """
     WHERE project.slug = :project AND (CAST(:after AS text) IS NULL OR pipeline.slug > :after)
     ORDER BY pipeline.slug LIMIT :most
@@ -30,10 +37,13 @@ _PIPELINES = text(
 _PIPELINE = text(
     """
     SELECT pipeline.slug, pipeline.name, pipeline.created_at, pipeline.keep_days, pipeline.keep_runs,
-           newest.number, newest.lua, newest.created_at AS updated_at
+           newest.number, newest.lua, newest.created_at AS updated_at, """
+    + _PAUSED
+    + """
     FROM pipeline JOIN project ON project.id = pipeline.project_id
     """
     + _NEWEST
+    + _PAUSE_OF_PIPELINE
     + "WHERE project.slug = :project AND pipeline.slug = :slug"
 )
 _VERSIONS = text(
@@ -52,8 +62,34 @@ _RUNNERS = text(
     SELECT runner.name, runner.status, runner.queues, runner.slots, runner.free_slots, runner.isolation,
            runner.version, runner.protocol, runner.registered_at, runner.seen_at,
            runner.seen_at > now() - make_interval(secs => :lease) AS is_heard,
-           (SELECT count(*) FROM job WHERE job.session = runner.session AND job.status = 'running') AS jobs
-    FROM runner WHERE CAST(:after AS text) IS NULL OR name > :after ORDER BY name LIMIT :most
+           (SELECT count(*) FROM job WHERE job.session = runner.session AND job.status = 'running') AS jobs,
+           """
+    + _PAUSED
+    + """
+    FROM runner LEFT JOIN pause ON pause.kind = 'runner' AND pause.target = runner.name
+    WHERE CAST(:after AS text) IS NULL OR name > :after ORDER BY name LIMIT :most
+    """
+)
+_QUEUES = text(
+    """
+    WITH served AS (
+        SELECT unnest(runner.queues) AS name, runner.status = 'online'
+               AND runner.seen_at > now() - make_interval(secs => :lease) AS is_online
+        FROM runner
+    ), held AS (
+        SELECT job.queue AS name, job.status FROM job WHERE job.status IN ('queued', 'running')
+    ), known AS (
+        SELECT name FROM served UNION SELECT name FROM held
+        UNION SELECT target FROM pause WHERE kind = 'queue'
+    )
+    SELECT known.name, """
+    + _PAUSED
+    + """,
+           (SELECT count(*) FROM held WHERE held.name = known.name AND held.status = 'queued') AS queued,
+           (SELECT count(*) FROM held WHERE held.name = known.name AND held.status = 'running') AS running,
+           (SELECT count(*) FROM served WHERE served.name = known.name AND served.is_online) AS runners
+    FROM known LEFT JOIN pause ON pause.kind = 'queue' AND pause.target = known.name
+    WHERE CAST(:after AS text) IS NULL OR known.name > :after ORDER BY known.name LIMIT :most
     """
 )
 _HAS_BEAT = text(
@@ -117,6 +153,22 @@ class StoredReads:
                 "protocol": row.protocol,
                 "registered_at": iso(row.registered_at),
                 "seen_at": iso(row.seen_at),
+                "paused": _paused(row),
+            }
+            for row in rows[:limit]
+        ]
+        return items, rows[limit - 1].name if len(rows) > limit else None
+
+    def queues(self, lease_s: float, *, after: str | None, limit: int) -> tuple[list[Shown], str | None]:
+        """Those that a runner serves, that a job waits for, or that are paused."""
+        rows = self._rows(_QUEUES, lease=lease_s, after=after, most=limit + 1)
+        items = [
+            {
+                "name": row.name,
+                "queued": row.queued,
+                "running": row.running,
+                "runners": row.runners,
+                "paused": _paused(row),
             }
             for row in rows[:limit]
         ]
@@ -144,4 +196,9 @@ def _pipeline(row: Any, project: str) -> Shown:
         "updated_at": iso(row.updated_at or row.created_at),
         "keep_days": row.keep_days,
         "keep_runs": row.keep_runs,
+        "paused": _paused(row),
     }
+
+
+def _paused(row: Any) -> Shown | None:
+    return None if row.since is None else {"why": row.why, "actor": row.actor, "since": iso(row.since)}

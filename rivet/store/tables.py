@@ -286,6 +286,16 @@ SECRET = Table(
     _made("updated_at", _TIME),
 )
 
+PAUSE = Table(
+    "pause",
+    METADATA,
+    Column("kind", Text, primary_key=True),  # `pipeline`, `queue` or `runner`
+    Column("target", Text, primary_key=True),  # the pipeline's id, or a name
+    Column("why", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _made("since", _TIME),
+)
+
 TOKEN = Table(
     "token",
     METADATA,

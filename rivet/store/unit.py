@@ -22,6 +22,7 @@ from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
 from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
+from rivet.store.pauses import PostgresPauses
 from rivet.store.pipelines import PostgresPipelines
 from rivet.store.record_days import PostgresRecordDays
 from rivet.store.records import PostgresRecords
@@ -91,6 +92,7 @@ class Transaction:
         self.secrets = PostgresSecrets(connection)
         self.tokens = PostgresTokens(connection)
         self.parts = PostgresParts(connection)
+        self.pauses = PostgresPauses(connection, committed)
         self.blobs = PostgresBlobs(connection)
         self.artifacts = PostgresArtifacts(connection)
         self.caches = PostgresCaches(connection)

@@ -26,6 +26,10 @@ class Drain:
         self._left = False
         self._idle_looks = 0
 
+    @property
+    def is_asked(self) -> bool:
+        return self._asked
+
     def install(self) -> None:
         """Take SIGTERM over. Call it once Celery has installed its own handlers, in the main thread."""
         signal.signal(signal.SIGTERM, self._on_term)

@@ -15,10 +15,12 @@ from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of, shared_queue_of
 from rivet.journal.stream import StreamWriter
 from rivet.runner.desk import Desk
+from rivet.runner.pause_note import PauseNote
 from rivet.runner.run_stage import run_stage as run_one_stage
 from rivet.runner.take_job import take_job as take_one_job
 from rivet.tasks.celery import app
 from rivet.tasks.drain import Drain
+from rivet.tasks.pause import Pausing
 from rivet.wiring.runner import (
     CannotServe,
     SpoolerProcess,
@@ -106,6 +108,9 @@ def _begin_to_serve(sender: Any, **_: Any) -> None:
     drain = Drain(sender.controller, own, lambda: stream.waiting(own))
     drain.install()
     sender.timer.call_repeatedly(DRAIN_LOOK_S, drain.look)
+    note = PauseNote(_station[0].folder)
+    pausing = Pausing(sender.controller, own, lambda: drain.is_asked or note.is_there())
+    sender.timer.call_repeatedly(DRAIN_LOOK_S, pausing.look)
 
 
 @signals.worker_shutdown.connect

@@ -15,6 +15,7 @@ from rivet.client import Client
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.journal.stream import StreamWriter
 from rivet.runner.folder import JobFolder
+from rivet.runner.pause_note import PauseNote
 from rivet.runner.publish_aside import PublishAside
 from rivet.runner.spooler import LOOK_S, Spooler
 from rivet.runner.take_job import publish_rest
@@ -67,6 +68,7 @@ def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
         stream=stream,
         publish_again=PublishAside(publish_again),
         drain=lambda: os.kill(told["parent"], signal.SIGTERM),
+        pause=PauseNote(Path(told["folder"])).write,
     )
 
 

@@ -15,6 +15,7 @@ from rivet.domain.blob import Manifest
 from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, StageKey, TokenId, VersionId
 from rivet.domain.job import Job
 from rivet.domain.keeping import Paths
+from rivet.domain.pause import Pause, Paused
 from rivet.domain.record import Record
 from rivet.domain.run import Run
 from rivet.domain.runner import Runner
@@ -113,6 +114,7 @@ class _Tx:
         self.records = _Records(world)
         self.outbox = _Outbox(world)
         self.parts = _Parts(world)
+        self.pauses = _Pauses()
         self.secrets = _Secrets(world)
         self.blobs = _Blobs(world)
         self.snapshots = _Snapshots(world)
@@ -539,6 +541,13 @@ class _Outbox(_Of):
 class _Parts(_Of):
     def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
         return self.w.api_unbroken
+
+
+class _Pauses:
+    """Nothing is paused."""
+
+    def get(self, kind: Paused, target: str) -> Pause | None:
+        return None
 
 
 class _Blobs(_Of):

@@ -16,6 +16,7 @@ from rivet.domain.record import RecordType, unpack
 from rivet.journal.spool import Spool
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
+from rivet.runner.pause_note import PauseNote
 from rivet.runner.spooler import Spooler
 
 
@@ -27,13 +28,15 @@ class Api:
     over: list[JobId] = field(default_factory=list)
     beats: list[dict[str, Any]] = field(default_factory=list)
     trouble: Exception | None = None
+    paused: bool = False
 
     def call(self, _method: str, _path: str, body: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         self.beats.append(body)
         if self.trouble is not None:
             raise self.trouble
         again = [{"job": str(job), "epoch": epoch} for job, epoch in self.again]
-        return {"drain": False, "publish_again": again, "let_go": [str(job) for job in self.over]}
+        return {"drain": False, "publish_again": again, "let_go": [str(job) for job in self.over],
+                "paused": self.paused}  # fmt: skip
 
 
 @dataclass
@@ -82,7 +85,7 @@ def job(tmp_path) -> JobId:
 def spooler(tmp_path, api: Api, stream: Stream, publish_again: Any = lambda *_: None) -> Spooler:
     return Spooler(
         runner="runner", session=SessionId(uuid4()), jobs=tmp_path, slots=2, lease_s=0.0, client=api,
-        stream=stream, publish_again=publish_again, drain=lambda: None,
+        stream=stream, publish_again=publish_again, drain=lambda: None, pause=PauseNote(tmp_path).write,
     )
 
 
@@ -111,6 +114,19 @@ def test_a_runner_that_no_api_answers_says_so_over_redis(tmp_path, trouble, says
     stream.away = True
     time.sleep(0.01)
     of_runner.look()  # both are away: it goes on
+
+
+def test_what_the_api_says_of_a_pause_stands_in_the_runners_folder_until_it_says_otherwise(tmp_path):
+    api = Api(paused=True)
+    of_runner, note = spooler(tmp_path, api, Stream()), PauseNote(tmp_path)
+    of_runner.look()
+    assert note.is_there()
+    api.trouble = ApiUnreachable("nobody listens")
+    of_runner.look()
+    assert note.is_there()
+    api.trouble, api.paused = None, False
+    of_runner.look()
+    assert not note.is_there()
 
 
 def test_a_job_whose_journal_is_in_is_not_held(tmp_path, job):
