@@ -101,6 +101,7 @@ TABLES = (
         "part", (Rule.BOUNDED,), "a row a process; those silent for a day go when another comes", group=OTHER
     ),
     Kept("duty", (Rule.BOUNDED,), "one row a thread of control", group=OTHER),
+    Kept("pause", (Rule.BY_HAND,), "until it is resumed, or its pipeline is deleted", group=OTHER),
     Kept("answered", (Rule.AGE,), "24 hours", "forget_answers", OTHER),
     Kept("secret", (Rule.BY_HAND,), "until `rivet secret delete`", group=OTHER),
     Kept("token", (Rule.BY_HAND,), "as many as were made", group=OTHER),
@@ -146,6 +147,7 @@ HOME = (
 RUNNER = (
     Kept("runner.lock", (Rule.BOUNDED,), "one file"),
     Kept("session", (Rule.BOUNDED,), "one file"),
+    Kept("paused", (Rule.BOUNDED,), "one file, while the runner is paused"),
     Kept("jobs/**", (Rule.PARENT,), "a folder a job, until all that it told is taken in; a day at most"),
     Kept("kept/**", (Rule.AGE, Rule.PARENT), "workspaces to start from: with their run, a day at most"),
 )
