@@ -26,6 +26,7 @@ from rivet.api.pauses import pauses
 from rivet.api.pipelines import pipelines
 from rivet.api.plans import plans
 from rivet.api.problems import register_problems
+from rivet.api.projects import projects
 from rivet.api.reference import with_operations
 from rivet.api.request_id import register_request_ids
 from rivet.api.reruns import reruns
@@ -84,8 +85,8 @@ def app_with(web: Web | None) -> APIFlask:
     register_gate(app)
     register_problems(app)
     for resource in (
-        pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets, runners, pauses,
-        runner_protocol, blobs, runner_secrets,
+        projects, pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets,
+        runners, pauses, runner_protocol, blobs, runner_secrets,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)

@@ -29,6 +29,7 @@ TAGS = {
     "Folders": "Folders that runs start from.",
     "Secrets": "Values that go in, and never out.",
     "Runners": "Who executes, as people see it.",
+    "Projects": "What belongs together, mostly one repository.",
     "Pauses": "What waits in queues, and what is made to wait.",
     "Runner protocol": "What runners say and are told. Not for others: it has versions of its own.",
     "Health": "For whoever watches the process.",

@@ -104,6 +104,19 @@ class FindingShown(BaseModel):
     severity: str
 
 
+class ProjectShown(BaseModel):
+    """`pipelines` is how many it has."""
+
+    name: str
+    pipelines: int
+    created_at: str
+
+
+class ProjectPage(BaseModel):
+    items: list[ProjectShown]
+    next_cursor: str | None
+
+
 class PauseShown(BaseModel):
     """Why something is paused, by whom and since when."""
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "init": ("rivet.cli.init:init", "Write a starter pipeline, and stubs for the editor."),
     "check": ("rivet.cli.check:check", "Validate pipeline files without a server."),
     "run": ("rivet.cli.run:run", "Start a run and follow its log live."),
+    "project": ("rivet.cli.project:project", "Create, list and delete projects."),
     "pipeline": ("rivet.cli.pipeline:pipeline", "Stored pipelines and their versions."),
     "runs": ("rivet.cli.all_runs:runs", "List, show, cancel and rerun runs, and read their logs."),
     "runner": ("rivet.cli.runner:runner", "Start a runner, list runners, make tokens for them."),

@@ -52,7 +52,10 @@ RUNS, LOGS, FILES, REPORTS, OTHER = "runs", "logs", "kept files", "reports", "ev
 
 _WITH_RUN = (Rule.PARENT,)
 TABLES = (
-    Kept("project", (Rule.BY_HAND,), "as many as there are projects", group=OTHER),
+    Kept(
+        "project", (Rule.BY_HAND,), "until `rivet project delete`, and the last of its files is gone",
+        group=OTHER,
+    ),
     Kept("pipeline", (Rule.BY_HAND,), "until `rivet pipeline delete`", group=OTHER),
     Kept(
         "version", (Rule.BY_HAND, Rule.UNUSED),

@@ -40,6 +40,7 @@ from rivet.domain.states import (
 )
 from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
 from rivet.engine.pause_ports import Pauses
+from rivet.engine.project_ports import Projects
 from rivet.engine.retention_ports import Expiry, RecordDays, Sizes
 from rivet.engine.secret_ports import Secrets
 
@@ -400,6 +401,8 @@ class Parts(Protocol):
 
 
 class Tx(Protocol):
+    @property
+    def projects(self) -> Projects: ...
     @property
     def pipelines(self) -> Pipelines: ...
     @property

@@ -33,7 +33,9 @@ _VERSION = (
     VERSION.c.created_at,
 )
 
-_PROJECT_BY_SLUG = select(PROJECT.c.id, PROJECT.c.slug).where(PROJECT.c.slug == bindparam("slug"))
+_PROJECT_BY_SLUG = select(PROJECT.c.id, PROJECT.c.slug).where(
+    PROJECT.c.slug == bindparam("slug"), PROJECT.c.deleted_at.is_(None)
+)
 _BY_SLUG = select(*_PIPELINE).where(
     PIPELINE.c.project_id == bindparam("project"), PIPELINE.c.slug == bindparam("slug")
 )

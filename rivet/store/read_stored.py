@@ -56,7 +56,17 @@ _VERSIONS = text(
     ORDER BY version.number DESC LIMIT :most
     """
 )
-_HAS_PROJECT = text("SELECT EXISTS (SELECT FROM project WHERE slug = :project)")
+_HAS_PROJECT = text("SELECT EXISTS (SELECT FROM project WHERE slug = :project AND deleted_at IS NULL)")
+_PROJECTS = text(
+    """
+    SELECT project.slug, project.created_at,
+           (SELECT count(*) FROM pipeline WHERE pipeline.project_id = project.id) AS pipelines
+    FROM project
+    WHERE project.deleted_at IS NULL AND (CAST(:after AS text) IS NULL OR project.slug > :after)
+      AND (CAST(:slug AS text) IS NULL OR project.slug = :slug)
+    ORDER BY project.slug LIMIT :most
+    """
+)
 _RUNNERS = text(
     """
     SELECT runner.name, runner.status, runner.queues, runner.slots, runner.free_slots, runner.isolation,
@@ -136,6 +146,14 @@ class StoredReads:
         ]
         return items, str(rows[limit - 1].number) if len(rows) > limit else None
 
+    def projects(self, *, after: str | None, limit: int) -> tuple[list[Shown], str | None]:
+        rows = self._rows(_PROJECTS, after=after, slug=None, most=limit + 1)
+        return [_project(row) for row in rows[:limit]], rows[limit - 1].slug if len(rows) > limit else None
+
+    def project(self, slug: str) -> Shown | None:
+        rows = self._rows(_PROJECTS, after=None, slug=slug, most=1)
+        return _project(rows[0]) if rows else None
+
     def runners(
         self, lease_s: float, *, after: str | None, limit: int
     ) -> tuple[list[Shown], str | None]:
@@ -184,6 +202,10 @@ class StoredReads:
         }
         with told_as_unavailable(), self._engine.connect() as connection:
             return connection.execute(statement, plain).all()
+
+
+def _project(row: Any) -> Shown:
+    return {"name": row.slug, "pipelines": row.pipelines, "created_at": iso(row.created_at)}
 
 
 def _pipeline(row: Any, project: str) -> Shown:

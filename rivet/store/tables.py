@@ -41,6 +41,7 @@ PROJECT = Table(
     _made("id", Uuid, primary_key=True),
     Column("slug", Text, nullable=False, unique=True),
     _made("created_at", _TIME),
+    Column("deleted_at", _TIME),  # its row goes when nothing that is stored of it is left
 )
 
 PIPELINE = Table(

@@ -24,6 +24,7 @@ from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
 from rivet.store.pauses import PostgresPauses
 from rivet.store.pipelines import PostgresPipelines
+from rivet.store.projects import PostgresProjects
 from rivet.store.record_days import PostgresRecordDays
 from rivet.store.records import PostgresRecords
 from rivet.store.reports import PostgresReports
@@ -81,6 +82,7 @@ class Transaction:
         self._committed = committed
         self._now: datetime | None = None
         seen = Seen()
+        self.projects = PostgresProjects(connection)
         self.pipelines = PostgresPipelines(connection)
         self.runs = PostgresRuns(connection, seen)
         self.jobs = PostgresJobs(connection, committed, seen)

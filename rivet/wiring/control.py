@@ -208,6 +208,8 @@ class Control:
             "%d pieces of blobs that nothing refers to any more",
             drop_unused(store=store, blobs=self._blobs),
         )
+        with store.begin() as tx:
+            tx.projects.drop_deleted()
         self._over.wait(CLEAR_EVERY_S)
 
 

@@ -31,7 +31,7 @@ PARTS = ("serve", "control", "flower")
 OF_THEIR_OWN = ("up", "down", "demo")
 """These start and end whole systems: test_e2e_up and test_e2e_demo type them."""
 FIRST = ("init", "check", "login", "pipeline save", "secret set", "run")
-LAST = ("secret delete", "context delete", "runner drain", "pipeline delete")
+LAST = ("secret delete", "project delete", "context delete", "runner drain", "pipeline delete")
 EVERY = {words: line for words, command in every_command() for line in examples(command)}
 
 
