@@ -45,6 +45,7 @@ def test_every_example_does_what_it_says(terminal: Terminal) -> None:
     there.folder.mkdir()
     there.file("pipeline.lua", PIPELINE)
     there.file("asks.lua", ASKS)
+    there.file("fixed.lua", PIPELINE)
     status = json.loads(there.rivet("status", "--json").stdout)
     (there.folder / "token").write_text(Path(status["token_file"]).read_text())
     operator = {
