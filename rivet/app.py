@@ -35,6 +35,7 @@ from rivet.api.runner_secrets import runner_secrets
 from rivet.api.runners import runners
 from rivet.api.runs import runs
 from rivet.api.secrets import secrets
+from rivet.api.sizes import sizes
 from rivet.domain.errors import RivetError
 from rivet.telemetry.logs import set_up_logs
 from rivet.wiring.settings import Settings
@@ -86,7 +87,7 @@ def app_with(web: Web | None) -> APIFlask:
     register_problems(app)
     for resource in (
         projects, pipelines, plans, runs, reruns, approvals, logs, events, artifacts, folders, secrets,
-        runners, pauses, runner_protocol, blobs, runner_secrets,
+        runners, pauses, runner_protocol, blobs, runner_secrets, sizes,
     ):  # fmt: skip
         prefix = "/api/v1" + (resource.url_prefix or "")
         app.register_blueprint(resource, url_prefix=prefix)

@@ -65,7 +65,11 @@ class Keyring:
         return Sealer(self.key(purpose))
 
     def vault(self) -> "SecretVault":
-        return SecretVault(self.key("secrets"), self.key("name of the key of secrets").hex()[:16])
+        return SecretVault(self.key("secrets"), self.secrets_key_id())
+
+    def secrets_key_id(self) -> str:
+        """The name of the key that seals secrets, which does not tell the key."""
+        return self.key("name of the key of secrets").hex()[:16]
 
 
 class TicketSigner:

