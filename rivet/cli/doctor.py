@@ -1,6 +1,8 @@
 """`rivet doctor`: what this machine offers, what stages see of it, and how each lack is mended."""
 
+import contextlib
 import difflib
+import functools
 import json
 import os
 import platform
@@ -23,6 +25,7 @@ from rivet.cli.text import harmless
 from rivet.domain.blob import shown_size
 
 if TYPE_CHECKING:
+    from rivet.domain.isolation import Isolation
     from rivet.wiring.settings import Settings
 
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
@@ -214,16 +217,30 @@ def _git(_: "Settings") -> Iterator[Finding]:
 
 
 def _isolation(settings: "Settings") -> Iterator[Finding]:
-    from rivet.domain.isolation import NotHad, chosen
+    from rivet.domain.isolation import NotHad
+
+    try:
+        found = _chosen(settings.isolation, settings.stage_uid_range()[0], settings.home)
+    except NotHad as why:
+        yield Finding("isolation", "missing", str(why))
+        return
+    for stronger in found.missed:
+        missed = f"{stronger.level} cannot be had: {stronger.detail}"
+        yield Finding("isolation", "note", missed, stronger.mend)
+    state = "note" if found.warning else "ok"
+    yield Finding("isolation", state, f"{found.level}: {found.detail}", found.warning or "")
+    if found.gaps:
+        gaps = f"what {found.level} leaves open here: {'; '.join(found.gaps)}"
+        yield Finding("isolation", "note", gaps, "docs/security.md tells what each level holds")
+
+
+@functools.cache
+def _chosen(asked: str, first_uid: int, home: Path) -> "Isolation":
+    """The level that a runner would work at, tried once. Raises NotHad."""
+    from rivet.domain.isolation import chosen
     from rivet.sandbox.isolation.probe import probe
 
-    found = probe(settings.stage_uid_range()[0])
-    try:
-        level = chosen(settings.isolation, found)
-    except NotHad as why:
-        yield Finding("isolation", "missing", f"{found.level}: {found.detail}", found.mend or str(why))
-    else:
-        yield Finding("isolation", "ok", f"{level}: {found.detail}")
+    return chosen(asked, lambda level: probe(level, first_uid, home))
 
 
 def _servers(settings: "Settings") -> Iterator[Finding]:
@@ -324,10 +341,16 @@ _LOOKS: tuple[Callable[["Settings"], Iterator[Finding]], ...] = (
 
 def _tools(settings: "Settings") -> dict[str, Any]:
     """What stages see, as the runner would find it from here."""
-    from rivet.runner.tools import find_tools
+    from rivet.domain.isolation import NotHad
+    from rivet.runner.tools import find_tools, passable
+    from rivet.sandbox.isolation.host import is_on_host
 
     path = os.pathsep.join(settings.tools) or os.environ.get("PATH", os.defpath)
     found = find_tools(path, rivet_home=settings.home)
+    first = settings.stage_uid_range()[0]
+    with contextlib.suppress(NotHad):
+        if os.geteuid() == 0 and is_on_host(_chosen(settings.isolation, first, settings.home).level):
+            found = passable(found, first)
     return {
         "path": found.path,
         "roots": [bind.target for bind in found.binds],

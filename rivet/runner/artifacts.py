@@ -11,8 +11,7 @@ from rivet.domain.ids import StageKey
 from rivet.domain.order import Order
 from rivet.modules.contract import CallError
 from rivet.runner.blobs import BlobLink
-from rivet.runner.packing import Bench, Wanted, pack, unpack
-from rivet.sandbox.isolation.namespaces import WORKSPACE
+from rivet.runner.packing import WORKSPACE, Bench, Wanted, pack, unpack
 
 
 class StageArtifacts:

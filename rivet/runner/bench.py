@@ -18,6 +18,7 @@ from rivet.runner.folder import JobFolder
 from rivet.runner.room import CannotEnclose, CannotStart, Ended, Room, RoomLost, RoomSpec
 from rivet.runner.room_command import Output
 from rivet.sandbox.isolation.bubblewrap import NoBubblewrap
+from rivet.sandbox.isolation.enclosure import Layout
 
 LOOK_S = 0.25
 MOST_S = 1800.0
@@ -61,6 +62,13 @@ class OwnBench:
             self._pinger.join()
             self._room.close()
 
+    @property
+    def layout(self) -> Layout:
+        try:
+            return self._opened().layout
+        except (CannotEnclose, NoBubblewrap, RoomLost, OSError) as error:
+            raise CallError(f"the workspace of the job: {error}") from None
+
     def run_program(self, argv: Sequence[str], *, on_output: Output, stdin: int | None = None) -> Ended:
         self.go_on()
         try:
@@ -97,6 +105,7 @@ class OwnBench:
                     uid=self._desk.uids.of(self._folder.path),
                     tools=self._desk.tools,
                     ping_s=self._desk.lease_s * 0.75,
+                    isolation=self._desk.isolation,
                 )
             )
             self._pinger.start()

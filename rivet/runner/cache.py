@@ -9,10 +9,9 @@ from rivet.domain.order import Order
 from rivet.modules.contract import CallError
 from rivet.runner.artifacts import described
 from rivet.runner.blobs import BlobLink
-from rivet.runner.packing import Bench, Wanted, pack, split_by_place, unpack
-from rivet.sandbox.isolation.namespaces import HOME, WORKSPACE
+from rivet.runner.packing import HOME, WORKSPACE, Bench, Wanted, pack, split_by_place, unpack
 
-FOLDERS = {WORKSPACE.rpartition("/")[2]: WORKSPACE, HOME.rpartition("/")[2]: HOME}
+FOLDERS = {WORKSPACE: WORKSPACE, HOME: HOME}
 """Where things go back to: by the first part of their names in a cache."""
 
 
@@ -60,9 +59,7 @@ class StageCaches:
 
 def _names(paths: Sequence[str]) -> list[str]:
     """As they are called in a cache."""
-    places = split_by_place(paths)
-    first = {folder: name for name, folder in FOLDERS.items()}
-    return [f"{first[folder]}/{inner}" for folder, inners in places.items() for inner in inners]
+    return [f"{folder}/{inner}" for folder, inners in split_by_place(paths).items() for inner in inners]
 
 
 def _or_begins(fallback: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from rivet.runner import git_token
 from rivet.runner.git_submodules import MOST_LEVELS, GitFailed, fetch_submodule, find_submodules
@@ -18,10 +18,11 @@ from rivet.runner.reach import ProxyRules, ReachPolicy
 from rivet.runner.room import CannotStart, Room, RoomSpec
 from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
-from rivet.sandbox.isolation.namespaces import OURS, WORKSPACE, Bind
+from rivet.sandbox.isolation.enclosure import Bind
+from rivet.sandbox.isolation.namespaces import OURS
 
 SOURCE = f"{OURS}/source"
-CONFIG = f"{OURS}/gitconfig"
+CONFIG = "gitconfig"
 MOST_OUTPUT = 8 << 20
 MOST_WAIT_S = 3600.0
 __all__ = ["HARDENED", "HASH", "GitFailed", "fetch_git", "find_source"]
@@ -44,7 +45,6 @@ _CONFIG = b"""\
 """
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": CONFIG,
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "/bin/false",
     "SSH_ASKPASS": "/bin/false",
@@ -208,8 +208,11 @@ class _Git:
         self._room = room
         self._files = RoomFiles(room)
         self._path = path
-        self._folder = WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"
+        workspace = room.layout.workspace
+        self._folder = workspace if path in ("", ".") else f"{workspace}/{path}"
         self._source = source
+        self._place = room.sees(source.binds[0]) if source.binds else ""
+        self._url = f"file://{quote(self._place)}" if self._place else source.url
         self._stop = stop
         self._until = until
         self._has_token = has_token
@@ -249,7 +252,7 @@ class _Git:
         if commit is not None:
             return Target(("--detach", commit), (commit,), commit[:12])
         wanted = [f"refs/heads/{ref}", f"refs/tags/{ref}"] if ref is not None else ["HEAD"]
-        said = self.run("ls-remote", "--symref", "--", self._source.url, *wanted)
+        said = self.run("ls-remote", "--symref", "--", self._url, *wanted)
         names = {line.partition("\t")[2] for line in said.splitlines() if not line.startswith("ref: ")}
         if ref is None:
             default = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", said, re.MULTILINE)
@@ -272,17 +275,17 @@ class _Git:
         everything = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
         if depth == 0:
             whole = ["--unshallow"] if self._files.exists(f"{self._path}/.git/shallow") else []
-            self.run(*common, *whole, "--", self._source.url, *everything)
+            self.run(*common, *whole, "--", self._url, *everything)
             if commit is not None and not self._has(commit):
-                self.run(*common, "--", self._source.url, *target.refspecs)
+                self.run(*common, "--", self._url, *target.refspecs)
             return
-        shallow = [*common, "--no-tags", f"--depth={depth}", "--", self._source.url, *target.refspecs]
+        shallow = [*common, "--no-tags", f"--depth={depth}", "--", self._url, *target.refspecs]
         code, _, err = self._try(*shallow)
         if code == 0:
             return
         if not any(words in err for words in _GIVES_ALL_OR_NOTHING):
             raise self._failed("fetch", err)
-        self.run(*common, "--", self._source.url, *(everything if commit is not None else target.refspecs))
+        self.run(*common, "--", self._url, *(everything if commit is not None else target.refspecs))
 
     def _has(self, commit: str) -> bool:
         code, _, _ = self._try("cat-file", "-e", f"{commit}^{{commit}}")
@@ -300,8 +303,8 @@ class _Git:
         if refusals:
             return GitFailed(f"git.clone: url: {refusals[-1]}")
         lines = [line for line in err.decode(errors="replace").splitlines() if line.strip()]
-        said = " / ".join(lines[-LAST_LINES:]).replace(self._source.url, self._source.given)
-        said = said.replace(SOURCE, self._source.given)
+        said = " / ".join(lines[-LAST_LINES:]).replace(self._url, self._source.given)
+        said = said.replace(self._place, self._source.given) if self._place else said
         said = said or "it said nothing"
         return GitFailed(f"git.clone: git {verb} failed for {self._source.given}: {said}{self._why(said)}")
 
@@ -320,12 +323,17 @@ class _Git:
         place = [f"--git-dir={self._folder}/.git", f"--work-tree={self._folder}"] if within else []
         protocol = ["-c", f"protocol.{self._source.protocol}.allow=always"]
         if self._has_token:
-            protocol += git_token.ARGUMENTS
+            protocol += git_token.arguments(self._room.layout.ours)
         output = _Kept()
         try:
             ended = self._room.run(
                 ["git", *HARDENED, *protocol, *place, *arguments],
-                env={**_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": self._source.protocol, "GIT_NO_LAZY_FETCH": "1"},
+                env={
+                    **_ENVIRONMENT,
+                    "GIT_CONFIG_GLOBAL": f"{self._room.layout.ours}/{CONFIG}",
+                    "GIT_ALLOW_PROTOCOL": self._source.protocol,
+                    "GIT_NO_LAZY_FETCH": "1",
+                },
                 on_output=output.take,
                 timeout_s=max(0.1, self._until - time.monotonic()),
                 stop=self._stop,

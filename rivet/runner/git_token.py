@@ -1,20 +1,27 @@
-"""A token for `git.clone`: git gets it from a file that only the room of one fetch has, and only in memory.
+"""A token for `git.clone`: git gets it from a file that only the room of one fetch has.
 
-It stands in no argument, variable or configuration, and is not in the workspace. The folder's own
+It stands in no argument, variable or configuration, and is not in the workspace; where rooms have files of
+their own, it is in memory alone. The folder's own
 configuration may have been written by anyone: what of it could start a program in that room is overruled.
 """
 
+import shlex
 from urllib.parse import urlsplit
 
 from rivet.runner.git_submodules import GitFailed
-from rivet.sandbox.isolation.namespaces import OURS
 
-FILE = f"{OURS}/credential"
+FILE = "credential"
 USER = b"x-access-token"
 MOST_BYTES = 16 * 1024
 
-ARGUMENTS = ("-c", f'credential.helper=!f() {{ test "$1" = get && cat {FILE}; }}; f')
-"""Behind an empty `credential.helper`, which makes git forget those that the folder names."""
+
+def arguments(ours: str) -> list[str]:
+    """Behind an empty `credential.helper`, which makes git forget those that the folder names.
+
+    `ours` is the room's folder of our own files.
+    """
+    path = shlex.quote(f"{ours}/{FILE}")
+    return ["-c", f'credential.helper=!f() {{ test "$1" = get && cat {path}; }}; f']
 
 
 def files(token: bytes) -> dict[str, bytes]:

@@ -20,12 +20,14 @@ from rivet.domain.errors import InvalidInput
 from rivet.modules.contract import CallError
 from rivet.runner.blobs import BlobLink, Progress, Upload
 from rivet.runner.room_command import Ended, Output
-from rivet.sandbox.isolation.namespaces import HOME, OURS, WORKSPACE, interpreter
+from rivet.sandbox.isolation.enclosure import Layout
 
 MOST_HEADER = 16 * 1024
 MOST_COMPLAINT = 4096
 MOST_LISTED = 2 * 1024 * 1024
-_LIBRARY = f"import sys; sys.path.insert(0, {OURS + '/lib'!r})\n"
+_LIBRARY = "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
+WORKSPACE, HOME = "workspace", "stage"
+"""The folders of a room by the names that they have in archives, wherever they are."""
 
 
 class Bench(Protocol):
@@ -39,10 +41,14 @@ class Bench(Protocol):
 
     def say(self, level: str, text: str) -> None: ...
 
+    @property
+    def layout(self) -> Layout:
+        """Where things are in the room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to pack. `places` are globs by a folder of the room; a single file goes as it is with `one_file`.
+    """What to pack. `places` are globs by WORKSPACE or HOME; a single file goes as it is with `one_file`.
 
     `name` is what the thing is called in messages, `filename` what a tar of it is called. `exactly` is for a
     whole workspace: it may be empty, and folders and times come back as they were.
@@ -76,13 +82,13 @@ def _pack(
 ) -> tuple[Contents, bytes]:
     taken = _Taken(bench, link, f"{title}: {wanted.name}", most_bytes, lists=lists)
     request = {
-        "places": list(wanted.places.items()),
+        "places": [(name, _folder(bench, name), globs) for name, globs in wanted.places.items()],
         "one_file": wanted.one_file,
         "keep_links": wanted.keep_links,
         "exactly": wanted.exactly,
         "lists": lists,
     }
-    ended = bench.run_program(_program("pack", request), on_output=taken.take)
+    ended = bench.run_program(_program(bench.layout, "pack", request), on_output=taken.take)
     if ended.exit_code != 0:
         raise CallError(f"{title}: path: {taken.complaint()}")
     contents = taken.contents(wanted.filename)
@@ -111,7 +117,7 @@ def unpack(
     into: str = "",
     wanted: Sequence[str] | None = None,
 ) -> int:
-    """Into the room's `folders`, by the first part of each name; how many files. Raises CallError.
+    """Into `folders` (WORKSPACE or HOME), by the first part of each name; how many files. Raises CallError.
 
     `into` is a path below them; one that is a link is not followed.
     """
@@ -131,8 +137,7 @@ def unpack_workspace(bench: Bench, link: BlobLink, title: str, all_of: Sequence[
     """Into the workspace, one after another, each packed from one; how many files. Raises CallError."""
     if any(contents.form != "tar" for contents in all_of):
         raise CallError(f"{title}: what is stored is no part of a workspace")
-    folders = {WORKSPACE.rpartition("/")[2]: WORKSPACE}
-    request = {"form": "tar", "folders": folders, "into": "", "wanted": None, "exactly": True}
+    request = {"form": "tar", "folders": {WORKSPACE: WORKSPACE}, "into": "", "wanted": None, "exactly": True}
     return _unpack(bench, link, title, [contents.blob for contents in all_of], request)
 
 
@@ -158,9 +163,11 @@ def _contents(link: BlobLink, blobs: Iterable[Manifest], progress: Progress) -> 
 
 def _run_unpack(bench: Bench, title: str, stream: Iterable[bytes], request: Mapping[str, Any]) -> int:
     said = _Said()
+    folders = {first: _folder(bench, name) for first, name in request["folders"].items()}
+    program = _program(bench.layout, "unpack", {**request, "folders": folders})
     feeder = _Feeder(stream)
     ended = feeder.while_running(
-        lambda stdin: bench.run_program(_program("unpack", request), on_output=said.take, stdin=stdin)
+        lambda stdin: bench.run_program(program, on_output=said.take, stdin=stdin)
     )
     if ended.exit_code != 0:
         raise CallError(f"{title}: {said.complaint()}")
@@ -169,7 +176,7 @@ def _run_unpack(bench: Bench, title: str, stream: Iterable[bytes], request: Mapp
 
 
 def split_by_place(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Paths by the folder of the room that they lie in: `~/` is the stage's HOME."""
+    """Paths by the folder that they lie in, WORKSPACE or HOME: `~/` is the stage's HOME."""
     places: dict[str, list[str]] = {}
     for path in paths:
         folder, inner = (HOME, path[2:] or ".") if path.startswith("~/") else (WORKSPACE, path)
@@ -287,5 +294,10 @@ def _source(name: str) -> str:
     return _LIBRARY + Path(rivet.sandbox.__file__).with_name(f"{name}.py").read_text()
 
 
-def _program(name: str, request: Mapping[str, Any]) -> list[str]:
-    return [str(interpreter()), "-I", "-S", "-X", "utf8", "-c", _source(name), json.dumps(request)]
+def _program(layout: Layout, name: str, request: Mapping[str, Any]) -> list[str]:
+    flags = ["-I", "-S", "-X", "utf8", "-c"]
+    return [layout.python, *flags, _source(name), f"{layout.ours}/lib", json.dumps(request)]
+
+
+def _folder(bench: Bench, name: str) -> str:
+    return bench.layout.home if name == HOME else bench.layout.workspace

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rivet.domain.isolation import warning
 from rivet.domain.kept_rules import Kept, KeptArtifacts, kept_of
 from rivet.domain.limits import OverLimit
 from rivet.domain.log import encode_line
@@ -74,6 +75,8 @@ def perform(
             log.say(level, text, stream="rivet")
         for text in desk.limits.not_granted(order.limits):
             log.say("warn", text, stream="rivet")
+        if (loud := warning(desk.isolation)) is not None:
+            log.say("warn", loud, stream="rivet")
         outcome = attempt.run(log)
         if outcome.error is not None:
             log.say("error", _with_place(outcome.error), stream="rivet")

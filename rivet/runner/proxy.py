@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from rivet.domain.limits import Limits, OverLimit
+from rivet.runner.proxy_peer import user_of
 from rivet.runner.proxy_request import (
     BLOCK,
     OF_ONE_HOP,
@@ -39,7 +40,8 @@ class Proxy:
     """Serves connections of `listener` until `close`. `refusals` are the last 20, oldest first.
 
     `doors` are listeners that stand in the room for one host and port each, for what speaks no HTTP. After
-    `most_bytes` in both directions together nothing is carried any more.
+    `most_bytes` in both directions together nothing is carried any more. With `only_user` others are hung up
+    on: a listener on the host's own loopback is open to everybody there.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class Proxy:
         rules: ProxyRules,
         doors: Sequence[tuple[socket.socket, str, int]] = (),
         most_bytes: int = Limits().network,
+        only_user: int | None = None,
     ) -> None:
         self.rules = rules
+        self._only_user = only_user
         self.refusals: deque[str] = deque(maxlen=20)
         self.bytes_carried = self.connections = 0
         self.most_bytes = most_bytes
@@ -95,9 +99,12 @@ class Proxy:
     def _accept(self, listener: socket.socket, handle: Handle) -> None:
         while not self._closed:
             try:
-                client, _ = listener.accept()
+                client, peer = listener.accept()
             except OSError:
                 return
+            if self._only_user is not None and user_of(peer, client.getsockname()) != self._only_user:
+                client.close()
+                continue
             self.connections += 1
             if not self._slots.acquire(blocking=False):
                 _answer(client, 503, f"this stage has {MOST_CONNECTIONS} connections open, which is the most")

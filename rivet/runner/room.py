@@ -1,86 +1,36 @@
 """A room: the sandbox of one attempt, in which its processes run and out of which none of them gets.
 
 The supervisor keeps the read ends of all pipes and never opens a path of the workspace; inside, an agent
-(`rivet/sandbox/agent.py`, pid 1 of the room) starts processes and does all work with files.
+(`rivet/sandbox/agent.py`) starts processes and does all work with files.
 """
 
 import contextlib
 import itertools
 import os
-import re
-import resource
 import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
 
-from rivet.domain.limits import Limits, OverLimit
+from rivet.domain.limits import OverLimit
 from rivet.domain.states import Reason
+from rivet.runner.level_hint import level_hint, without_doors, without_port
 from rivet.runner.limit_hint import limit_hint
 from rivet.runner.proxy import Proxy
 from rivet.runner.reach import ProxyRules, network_hint
 from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
-from rivet.runner.room_link import ANSWER_WAIT_S, MOST_LISTENERS, Answer, Link, RoomLost, RoomOver
-from rivet.runner.room_programs import compiled, library
-from rivet.runner.tools import ToolRoots
-from rivet.sandbox.agent import SPARE_PROCESSES
-from rivet.sandbox.isolation.namespaces import (
-    HOME,
-    OPEN_FILES,
-    OURS,
-    WORKSPACE,
-    Bind,
-    CannotEnclose,
-    Enclosed,
-    Enclosure,
-    KilledEarly,
-    enclose,
-    interpreter,
-)
+from rivet.runner.room_link import ANSWER_WAIT_S, Answer, Link, RoomLost, RoomOver
+from rivet.runner.room_shell import WATCHED, RoomSpec, doors_of, open_shell, prepare_workspace
+from rivet.sandbox.isolation.enclosure import Bind, CannotEnclose, KilledEarly
 
 __all__ = [
-    "CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomOver", "RoomSpec",
+    "WATCHED", "CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomOver", "RoomSpec",
     "prepare_workspace",
 ]  # fmt: skip
 
 MOST_LEFT_OVER = 16
-
-UNWATCHED = Limits(process_memory=0, workspace=0)
-"""For rooms of ours, in which nobody else's processes are: files and memory of any size."""
-
-WATCHED = ("processes", "process_memory", "workspace", "open_files")
-"""What the agent sees to, in the order in which it is told."""
-
-_PYTHON = (str(interpreter()), "-I", "-S", "-X", "utf8")
-
-
-@dataclass(frozen=True, slots=True)
-class RoomSpec:
-    """What a room is made of.
-
-    `home` is the folder of the job's HOME; None gives an empty one that nobody can write to. `uid` is the
-    host's user of the workspace, None where the runner is no root. `network` is None for a room without any.
-    `read_only` are paths of the host that are visible under their own name, `binds` those under another,
-    `files` small files of ours. The room ends by itself after `ping_s` seconds without a word from its
-    supervisor. It is ended when it goes over `limits`: 0 of memory or files is without one.
-    """
-
-    workspace: Path
-    home: Path | None
-    uid: int | None
-    tools: ToolRoots
-    ping_s: float
-    network: ProxyRules | None = None
-    read_only: tuple[Path, ...] = ()
-    binds: tuple[Bind, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    hostname: str = "stage"
-    limits: Limits = UNWATCHED
-
 
 class Room:
     """An open room. It dies with the thread that opened it, which has to live as long."""
@@ -101,63 +51,38 @@ class Room:
         self._link = Link(ours)
         with theirs:
             try:
-                self._enclosed = self._enclose(theirs.fileno())
+                self._shell = open_shell(spec, theirs.fileno())
             except KilledEarly as killed:
                 raise RoomLost(str(killed)) from killed
+        self.layout = self._shell.layout
         try:
             listeners = self._link.receive_listeners()
         except RoomLost as lost:
-            said = self._enclosed.complaints()
+            said = self._shell.enclosed.complaints()
             self.close()
             if not said:
                 raise  # whoever cannot enclose says why: this one was killed
             raise CannotEnclose(f"{lost}: {said}") from lost
+        if self._shell.listener is not None:
+            listeners = [self._shell.listener]
         if listeners and spec.network is not None:
-            self._proxy = _opened_proxy(listeners, spec.network, spec.limits)
-
-    def _enclose(self, control: int) -> Enclosed:
-        spec = self.spec
-        program = f"{OURS}/agent.pyc"
-        doors = _doors(spec.network) if spec.network is not None else {}
-        listens = ",".join(["127.0.0.1:0", *(f"{address}:{port}" for address, port in doors)])
-        return enclose(
-            Enclosure(
-                workspace=spec.workspace,
-                home=spec.home,
-                uid=spec.uid,
-                binds=(
-                    *(bind for bind in spec.tools.binds if bind.is_link or bind.source.exists()),
-                    *(Bind(path, str(path)) for path in spec.read_only),
-                    *spec.binds,
-                ),
-                files={
-                    **spec.files,
-                    **_hosts(spec.hostname, doors),
-                    **library(),
-                    program: compiled("agent"),
-                },
-                hostname=spec.hostname,
-                open_files=max(OPEN_FILES, spec.limits.open_files),
-            ),
-            [
-                *_PYTHON, program, str(control), str(spec.ping_s),
-                listens if spec.network is not None else "",
-                _watched(spec.limits),
-            ],
-            keep=[control],
-        )
+            self._proxy = _opened_proxy(listeners, spec, spec.network)
 
     @property
     def environment(self) -> dict[str, str]:
         """What every process of the room has in its environment before anything of the stage is added."""
         return {
-            "HOME": HOME,
-            "TMPDIR": "/tmp",  # noqa: S108
+            "HOME": self.layout.home,
+            "TMPDIR": self.layout.tmp,
             "LANG": "C.UTF-8",
             "PATH": self.spec.tools.path,
             **dict(self.spec.tools.env),
             **(_proxied(self._proxy.port) if self._proxy is not None else {}),
         }
+
+    def sees(self, bind: Bind) -> str:
+        """Where in the room a file or folder of the host is found that was bound into it."""
+        return str(bind.source) if self.spec.is_on_host else bind.target
 
     def network_refusals(self) -> list[str]:
         """Why the network was refused to processes of this room: the last 20 times."""
@@ -171,7 +96,23 @@ class Room:
             return f"It seems that {over}"
         if self._proxy is not None and self._proxy.refusals:
             return self._proxy.refusals[-1]
-        return network_hint(tail, has_network=self._proxy is not None)
+        level = self.spec.isolation
+        if level == "none":
+            return ""
+        return level_hint(level, tail) or network_hint(tail, has_network=self._proxy is not None)
+
+    def lacks(self) -> Sequence[str]:
+        """What of what was granted its level of isolation cannot give."""
+        return [text for text in (without_doors(self.spec.isolation, self.spec.network),) if text]
+
+    def is_listening(self, port: int) -> bool:
+        """Whether something listens at this port of the room's loopback.
+
+        Raises CannotStart where it has none, and RoomLost.
+        """
+        if why := without_port(self.spec.isolation):
+            raise CannotStart(f"port {port} cannot be waited for. {why}")
+        return self.ask("connect", port).number == 1
 
     def run(
         self,
@@ -193,7 +134,7 @@ class Room:
         `timeout_s` ends the command and what belongs to it.
         Raises CannotStart and RoomLost, and whatever `on_output` and `stop` raise.
         """
-        asked = Asked(argv, self._whole(env), _below_workspace(cwd), stdin, timeout_s, grace_s)
+        asked = Asked(argv, self._whole(env), self._below_workspace(cwd), stdin, timeout_s, grace_s)
         self._discard_left_over()
         ended, left = self._command(asked).run(on_output, stop)
         self._left += left
@@ -216,7 +157,7 @@ class Room:
 
         `on_output` is called by a thread of the room's. Else as `run`. Raises CannotStart and RoomLost.
         """
-        asked = Asked(argv, self._whole(env), _below_workspace(cwd), stdin, timeout_s, grace_s)
+        asked = Asked(argv, self._whole(env), self._below_workspace(cwd), stdin, timeout_s, grace_s)
         command = Background(next(self._idents), asked, self._link, self._ping_at_times, on_output)
         self._readers.follow(command, command.start())
         return command
@@ -244,12 +185,11 @@ class Room:
 
     def kill(self) -> None:
         """Kill everything in the room now, from any thread; `run` then raises RoomLost."""
-        self._enclosed.kill()
+        self._shell.enclosed.kill()
 
     def close(self) -> bool:
         """End everything in the room and wait until it is gone; whether it is. Safe to call again."""
-        gone = self._enclosed.end()
-        self._enclosed.release()
+        gone = self._shell.close()
         if self._proxy is not None:
             self._proxy.close()
         self._link.close()
@@ -293,6 +233,10 @@ class Room:
     def _command(self, asked: Asked) -> Command:
         return Command(next(self._idents), asked, self._link, self._ping_at_times)
 
+    def _below_workspace(self, path: str) -> str:
+        workspace = self.layout.workspace
+        return workspace if path in ("", ".") else f"{workspace}/{path}"
+
     def _whole(self, env: Mapping[str, str]) -> dict[str, str]:
         whole = {**self.environment, **env}
         if prepended := whole.pop("PATH_PREPEND", ""):
@@ -320,53 +264,14 @@ class Room:
                     os.close(fd)
 
 
-def _watched(limits: Limits) -> str:
-    """For the agent. What the runner itself may not have, nobody in a room may be allowed."""
-    told = {name: getattr(limits, name) for name in WATCHED}
-    for name, number in (("processes", resource.RLIMIT_NPROC), ("open_files", resource.RLIMIT_NOFILE)):
-        hard = resource.getrlimit(number)[1]
-        if hard != resource.RLIM_INFINITY:
-            told[name] = min(told[name], hard - (SPARE_PROCESSES + 1) * (name == "processes"))
-    return ",".join(map(str, told.values()))
-
-
-def prepare_workspace(folder: Path, uid: int | None) -> None:
-    """Make an empty folder that only the workspace's user (`uid`; None: oneself) may enter.
-
-    Called before anything of a user is in it. Raises FileExistsError where something is there already.
-    """
-    folder.mkdir(mode=0o700, parents=True)
-    if uid is not None:
-        os.chown(folder, uid, uid, follow_symlinks=False)
-
-
-def _doors(rules: ProxyRules) -> dict[tuple[str, int], str]:
-    """Where in the room's loopback each granted host stands, by address and port."""
-    doors: dict[tuple[str, int], str] = {}
-    own: dict[str, str] = {"localhost": "127.0.0.1"}
-    for host, port in rules.doors()[: MOST_LISTENERS - 1]:
-        if re.fullmatch(r"127(\.\d{1,3}){3}", host):
-            own[host] = host
-        elif re.fullmatch(r"[0-9.]+|.*:.*", host):
-            # Another address cannot be made to lead here: it is reached through the proxy alone.
-            continue
-        doors[own.setdefault(host, f"127.0.1.{len(own)}"), port] = host
-    return doors
-
-
-def _hosts(hostname: str, doors: Mapping[tuple[str, int], str]) -> dict[str, bytes]:
-    """The room's /etc/hosts, in which the names of granted hosts lead to their doors."""
-    named = {host: address for (address, _), host in doors.items() if host not in (address, "localhost")}
-    lines = [f"127.0.0.1 localhost {hostname}", "::1 localhost"]
-    lines += [f"{address} {host}" for host, address in named.items()]
-    return {"/etc/hosts": "".join(f"{line}\n" for line in lines).encode()} if named else {}
-
-
-def _opened_proxy(listeners: Sequence[socket.socket], rules: ProxyRules, limits: Limits) -> Proxy:
-    hosts = _doors(rules)
+def _opened_proxy(listeners: Sequence[socket.socket], spec: RoomSpec, rules: ProxyRules) -> Proxy:
+    if spec.is_on_host:
+        user = os.geteuid() if spec.uid is None else spec.uid
+        return Proxy(listeners[0], rules, (), spec.limits.network, user)
+    hosts = doors_of(rules)
     doors = [(door, hosts.get(door.getsockname()), door.getsockname()[1]) for door in listeners[1:]]
     known = [(door, host, port) for door, host, port in doors if host is not None]
-    return Proxy(listeners[0], rules, known, limits.network)
+    return Proxy(listeners[0], rules, known, spec.limits.network)
 
 
 def _proxied(port: int) -> dict[str, str]:
@@ -375,7 +280,3 @@ def _proxied(port: int) -> dict[str, str]:
     named = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), address)
     named["NO_PROXY"] = "localhost,127.0.0.1,::1"
     return {**named, **{name.lower(): value for name, value in named.items()}}
-
-
-def _below_workspace(path: str) -> str:
-    return WORKSPACE if path in ("", ".") else f"{WORKSPACE}/{path}"

@@ -7,17 +7,18 @@ from pathlib import Path
 from types import CodeType
 
 import rivet.sandbox
-from rivet.sandbox.isolation.namespaces import OURS
 
 MODULES = ("files", "file_trees", "file_search", "file_work", "watch")
+ON_HOST = "on_host"
+"""What the agent needs besides where it is no pid 1."""
 
 
 @functools.cache
-def library() -> dict[str, bytes]:
-    """What the agent imports when it first needs it, by its place in the room."""
-    folder = f"{OURS}/lib/rivet"
+def library(*more: str) -> dict[str, bytes]:
+    """What the agent imports when it first needs it, by its path below what is ours in the room."""
+    folder = "lib/rivet"
     nothing = _packed(compile("", "__init__.py", "exec"))
-    files = {f"{folder}/sandbox/{name}.pyc": compiled(name) for name in MODULES}
+    files = {f"{folder}/sandbox/{name}.pyc": compiled(name) for name in (*MODULES, *more)}
     return {f"{folder}/__init__.pyc": nothing, f"{folder}/sandbox/__init__.pyc": nothing, **files}
 
 

@@ -196,7 +196,11 @@ class StageBackground:
 
     def _is_ready(self, started: _Started, ready: Ready, deadline: float) -> bool:
         if ready.port is not None:
-            return self._stage.room().ask("connect", ready.port).number == 1
+            try:
+                return self._stage.room().is_listening(ready.port)
+            except CannotStart as error:
+                started.command.stop()
+                raise CallError(f"process.start: ready: {error}") from None
         if ready.log is not None:
             return started.watch.found
         try:

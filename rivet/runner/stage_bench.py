@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rivet.runner.room import Ended
 from rivet.runner.room_command import Output
+from rivet.sandbox.isolation.enclosure import Layout
 
 
 class Runs(Protocol):
@@ -16,7 +17,12 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StageBench:
-    """A `packing.Bench`; `say` takes a level and a line."""
+    """A `packing.Bench`; `say` takes a level and a line, `find_layout` opens the room if it is not open."""
 
     run_program: Runs
     say: Callable[[str, str], None]
+    find_layout: Callable[[], Layout]
+
+    @property
+    def layout(self) -> Layout:
+        return self.find_layout()

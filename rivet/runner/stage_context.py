@@ -73,7 +73,7 @@ class StageCalls:
         self.new_outputs: dict[str, Any] = {}
         self.output_lists = order.output_lists
         self.facts: Mapping[str, Any] = order.facts
-        self.bench = StageBench(self.run_program, self.tell)
+        self.bench = StageBench(self.run_program, self.tell, lambda: self._opened().layout)
         self.artifacts = StageArtifacts(order, stage.key, attempt, desk.client, self.bench, self._go_on)
         self.caches = StageCaches(order, desk.client, self.bench, self._go_on)
         self.reports = StageReports(self._record, journal.masker.mask_value)
@@ -316,6 +316,7 @@ class StageCalls:
             network=network,
             ping_s=self._desk.lease_s * 0.75,
             limits=self.limits,
+            isolation=self._desk.isolation,
         )
 
     def _opened(self) -> Room:
@@ -329,6 +330,8 @@ class StageCalls:
             room = Room(self._spec(network))
             with self._guard:
                 self._room = room
+            for text in room.lacks():
+                self.tell("warn", text)
         return self._room
 
     def measure(self) -> None:

@@ -9,10 +9,12 @@ import os
 import pwd
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rivet.sandbox.isolation.namespaces import HOME, WORKSPACE, Bind
+from rivet.sandbox.isolation.enclosure import Bind
+from rivet.sandbox.isolation.host import closed_to
+from rivet.sandbox.isolation.namespaces import HOME, WORKSPACE
 from rivet.sandbox.isolation.system import is_of_the_system
 
 MOST_FILES = 200
@@ -59,6 +61,22 @@ def find_tools(path: str, *, rivet_home: Path, homes: Iterable[Path] | None = No
         path=os.pathsep.join(folders),
         lost=tuple(search.lost),
         env=tuple(search.env.items()),
+    )
+
+
+def passable(tools: ToolRoots, uid: int | None) -> ToolRoots:
+    """Those that a stage's user (None: oneself) gets to where they are: a room may have no other names."""
+    if uid is None:
+        return tools
+    folders = tools.path.split(os.pathsep)
+    closed = {folder: closed_to(uid, Path(folder, "tool")) for folder in folders if folder}
+    why = "lies behind {}, which is closed to the users of stages, and this level shows tools where they are"
+    lost = [(folder, why.format(at)) for folder, at in closed.items() if at is not None]
+    return replace(
+        tools,
+        binds=tuple(bind for bind in tools.binds if closed_to(uid, Path(bind.target)) is None),
+        path=os.pathsep.join(folder for folder, at in closed.items() if at is None),
+        lost=(*tools.lost, *lost),
     )
 
 

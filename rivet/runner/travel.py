@@ -14,8 +14,7 @@ from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
 from rivet.runner.laid_folder import TITLE as FOLDER
 from rivet.runner.laid_folder import lay_folder
-from rivet.runner.packing import Bench, Wanted, pack, pack_and_list, unpack_workspace
-from rivet.sandbox.isolation.namespaces import WORKSPACE
+from rivet.runner.packing import WORKSPACE, Bench, Wanted, pack, pack_and_list, unpack_workspace
 
 PATIENCE_S = 60.0
 """How long it is waited for an API that does not take a snapshot: the run can go on without, where it is."""

@@ -1,10 +1,13 @@
-"""Pid 1 of a room: starts processes on request, reaps, kills, and works with files.
+"""The agent of a room: starts processes on request, reaps, kills, and works with files.
 
-Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES LIMITS`), imports nothing of ours but its
-neighbours, for files when it is first asked for one, and as little as possible of the rest: its start is the
-price of a room. It holds no secret. What it says is not believed on
-the other side, and it ends, and with it everything in the room, when its supervisor closes the control
-socket or does not speak for PING_S seconds.
+Runs by itself (`python -I -S agent.pyc CONTROL_FD PING_S ADDRESSES LIMITS WORKSPACE HOME TMP CAGE`), imports
+nothing of ours but its neighbours, for files when it is first asked for one, and as little as possible of
+the rest: its start is the price of a room. It holds no secret. What it says is not believed on the other
+side, and it ends, and with it everything in the room, when its supervisor closes the control socket or does
+not speak for PING_S seconds.
+
+It is pid 1 of the room's own processes where CAGE is `pid-1`; else the room has no namespaces, and CAGE is
+the descriptor of a ruleset that each command enters, or `-` for none (`on_host.py`).
 
 A request is four bytes of length and a marshalled tuple `(verb, id, ...)`, with file descriptors sent along
 with the length. An answer is four bytes of length, a line `kind id number`, and bytes.
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 8 << 20
 MAX_REQUEST = 16 << 20
-LIBRARY = "/run/rivet/lib"
 PR_SET_DUMPABLE = 4
 RLIMIT_NPROC, RLIMIT_NOFILE = 6, 7
 LOOK_S = 0.25
@@ -38,18 +40,44 @@ CLOSE_ON_EXEC = 0x40000000
 
 NOT_FOUND, NO_FOLDER, NOT_PERMITTED = 2, 20, 13
 
+FOLDERS: list[bytes] = []
+"""The workspace, and the other folders whose files count as the stage's."""
+
 
 class Gone(Exception):
     """The supervisor has closed the control socket."""
 
 
+class OwnNamespace:
+    """A room of namespaces: all processes that there are, and they end with the agent, which is pid 1."""
+
+    is_told_to_end = False
+
+    def pids(self) -> list[int]:
+        return [pid for pid in _pids() if pid != 1]
+
+    def enter(self) -> None:
+        """Whatever is started here is in it."""
+
+    def signal_all(self, number: int) -> None:
+        _signal_to(-1, number)
+
+    def end(self) -> bool:
+        return True
+
+    def tasks_of_user(self) -> int:
+        """Processes are counted in this room's own user namespace."""
+        return 0
+
+
 class Agent:
-    def __init__(self, control_fd: int, ping_s: float, limits: list[int]) -> None:
+    def __init__(self, control_fd: int, ping_s: float, limits: list[int], room: "Any") -> None:
         self.control = _socket.socket(fileno=control_fd)
         self.ping_s = ping_s
         self.deadline = time.monotonic() + ping_s
         self.commands: dict[int, int] = {}
         self.limits = limits
+        self.room = room
         self.watch: Any = None
         self.next_look = time.monotonic() + LOOK_S
 
@@ -61,7 +89,7 @@ class Agent:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(wakeup, select.POLLIN)
-        while True:
+        while not self.room.is_told_to_end:
             now = time.monotonic()
             if now >= self.deadline:
                 return
@@ -79,7 +107,7 @@ class Agent:
 
     def watched(self) -> "Any":
         if self.watch is None:
-            self.watch = _library("watch").Watch(*self.limits)
+            self.watch = _library("watch").Watch(*self.limits, FOLDERS, self.room.pids)
         return self.watch
 
     def is_over(self, over: "tuple[str, int] | None") -> bool:
@@ -106,10 +134,10 @@ class Agent:
             argv, env, cwd = rest
             self.run(ident, argv, env, cwd, fds)
         elif verb == "work":
-            self.run(ident, rest[0], {}, b"", fds, _library("file_work").work)
+            self.run(ident, rest[0], {}, b"", fds, _file_work().work)
         elif verb == "file":
             operation, *arguments = rest
-            self.say(b"answer", ident, *_library("file_work").QUICK[operation](*arguments))
+            self.say(b"answer", ident, *_file_work().QUICK[operation](*arguments))
         elif verb == "connect":
             self.say(b"answer", ident, _listens(*rest), b"")
         elif verb == "kill":
@@ -119,7 +147,7 @@ class Agent:
                 raise Gone
             self.say(b"answer", ident, 0, b"")
         elif verb == "alive":
-            self.say(b"answer", ident, sum(1 for pid in _pids() if pid != 1), b"")
+            self.say(b"answer", ident, len(self.room.pids()), b"")
 
     def run(
         self,
@@ -137,9 +165,9 @@ class Agent:
         result, told = posix.pipe2(posix.O_CLOEXEC)
         pid = posix.fork()
         if pid == 0 and work is not None:
-            _do(work, argv, fds, told)
+            _do(self.room, work, argv, fds, told)
         if pid == 0:
-            _become(argv, env, cwd, fds, told)
+            _become(self.room, argv, env, cwd, fds, told)
         posix.close(told)
         failure = b""
         while part := posix.read(result, 4096):
@@ -155,7 +183,10 @@ class Agent:
 
     def kill(self, pid: int, signal: int) -> None:
         """Send a signal to a command and its descendants, or with pid -1 to everything but the agent."""
-        for each in [-1] if pid == -1 else _tree(pid):
+        if pid == -1:
+            self.room.signal_all(signal)
+            return
+        for each in _tree(pid):
             _signal_to(each, signal)
 
     def reap(self) -> None:
@@ -211,7 +242,9 @@ def _drain(fd: int) -> None:
         pass
 
 
-def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int], told: int) -> None:
+def _become(
+    room: "Any", argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int], told: int
+) -> None:
     """In the child: turn into the command, or say by which step and errno that failed. Does not return."""
     step = b"start"
     error = 0
@@ -219,6 +252,7 @@ def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[in
         posix.setsid()
         for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
             _signal.signal(number, _signal.SIG_DFL)
+        room.enter()
         step = b"cwd"
         posix.chdir(cwd)
         step = b"start"
@@ -234,12 +268,15 @@ def _become(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[in
     posix._exit(127)
 
 
-def _do(work: "Callable[[list[bytes]], int]", argv: list[bytes], fds: list[int], told: int) -> None:
+def _do(
+    room: "Any", work: "Callable[[list[bytes]], int]", argv: list[bytes], fds: list[int], told: int
+) -> None:
     """In the child: do work of our own. Does not return."""
     code = 70
     try:
         posix.setsid()
         _signal.set_wakeup_fd(-1)
+        room.enter()
         _take(fds)
         posix.close(told)
         code = work(argv)
@@ -320,7 +357,7 @@ def _tree(root: int) -> list[int]:
         more = {pid for pid, parent in parents.items() if parent in members and pid not in members}
         members |= more
         grown = bool(more)
-    return sorted(members - {1})
+    return sorted(members - {1, posix.getpid()})
 
 
 def _signal_to(pid: int, number: int) -> None:
@@ -331,11 +368,17 @@ def _signal_to(pid: int, number: int) -> None:
 
 
 def _library(name: str) -> "ModuleType":
-    """A neighbour of ours, loaded at the first use."""
-    if LIBRARY not in sys.path:
-        sys.path.insert(0, LIBRARY)
+    """A neighbour of ours, loaded at the first use. It is found beside the agent."""
+    library = sys.argv[0].rpartition("/")[0] + "/lib"
+    if library not in sys.path:
+        sys.path.insert(0, library)
     module: ModuleType = getattr(__import__("rivet.sandbox", fromlist=[name]), name)
     return module
+
+
+def _file_work() -> "ModuleType":
+    _library("files").ROOT = FOLDERS[0]  # type: ignore[attr-defined]
+    return _library("file_work")
 
 
 def _listens(port: int) -> int:
@@ -364,8 +407,7 @@ def _make_undumpable() -> None:
 
 
 def _limit(number: int, most: int) -> None:
-    """For this process and all that it starts. Processes are counted in this room's own user namespace:
-    what the host's user runs besides is not among them."""
+    """For this process and all that it starts."""
     setrlimit = _ctypes.dlsym(_ctypes.dlopen(None, 0), "setrlimit")  # type: ignore[arg-type]
     if _ctypes.call_cdeclfunction(setrlimit, (number, most.to_bytes(8, sys.byteorder) * 2)) != 0:
         raise OSError("cannot limit what the room may use")
@@ -392,25 +434,37 @@ def _listener(address: str) -> "_socket.socket | None":
     return listener
 
 
-def main() -> None:
+def main() -> int:
+    """0 where nothing of the room is left when it returns."""
     control_fd, ping_s, addresses = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     *limits, open_files = (int(limit) for limit in sys.argv[4].split(","))
+    FOLDERS[:] = [path.encode("utf-8", "surrogateescape") for path in sys.argv[5:8] if path]
     _make_undumpable()
     posix.set_inheritable(control_fd, False)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.umask(0o022)
-    agent = Agent(control_fd, ping_s, limits)
+    room = _room(sys.argv[8])
+    agent = Agent(control_fd, ping_s, limits, room)
     listeners = _listeners(addresses.split(","))
     agent.say(b"ready", 0, 0, b"", tuple(listener.fileno() for listener in listeners))
     for listener in listeners:
         listener.close()
-    _limit(RLIMIT_NPROC, limits[0] + SPARE_PROCESSES + 1)
+    _limit(RLIMIT_NPROC, room.tasks_of_user() + limits[0] + SPARE_PROCESSES + 1)
     _limit(RLIMIT_NOFILE, open_files)
     try:
         agent.serve()
     except (Gone, OSError):
         pass
+    finally:
+        is_empty = room.end()
+    return 0 if is_empty else 1
+
+
+def _room(cage: str) -> "Any":
+    if cage == "pid-1":
+        return OwnNamespace()
+    return _library("on_host").OnHost(-1 if cage == "-" else int(cage))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,10 @@
 """Runs in a room: finds files of the workspace and writes them to standard output, as they are or as a tar.
 
 Runs by itself (`python -I -S -c … REQUEST`) and imports nothing of ours but its neighbours for files. REQUEST
-is JSON: `places` are `[folder, globs]` by a folder of the room, `one_file` allows a single plain file to be
-sent as its bytes, `keep_links` keeps links that lead out of their folder. `exactly` is for whole workspaces:
-times are told to the fraction of a second, and there may be no file at all. With `lists` the digest of each
-file's content is written to standard error, a line of JSON each.
+is JSON: `places` are `[name, folder, globs]` with a folder of the room and what it is called, `one_file`
+allows a single plain file to be sent as its bytes, `keep_links` keeps links that lead out of their folder.
+`exactly` is for whole workspaces: times are told to the fraction of a second, and there may be no file at
+all. With `lists` the digest of each file's content is written to standard error, a line of JSON each.
 
 First comes a line of JSON that says what follows: `form`, `filename`, `root`, `files`, `size` (of the files'
 contents) and `left_out` (sockets and the like). What goes wrong is the last line on standard error.
@@ -193,11 +193,12 @@ def send_tar(
 def main() -> None:
     request = json.loads(sys.argv[1])
     out = io.FileIO(1, "wb", closefd=False)
-    places = [Place(folder, globs, request["keep_links"]) for folder, globs in request["places"]]
+    keep_links = request["keep_links"]
+    places = [(name, Place(folder, globs, keep_links)) for name, folder, globs in request["places"]]
     found: list[tuple[str, Found]] = []
-    root = places[0].root() if len(places) == 1 and request["one_file"] else ""
-    for place in places:
-        prefix = "" if request["one_file"] else os.path.basename(place.folder) + "/"
+    root = places[0][1].root() if len(places) == 1 and request["one_file"] else ""
+    for called, place in places:
+        prefix = "" if request["one_file"] else f"{called}/"
         for each in place.find():
             name = os.path.relpath(each[0], root or ".")
             if name != ".":
@@ -213,7 +214,7 @@ def main() -> None:
         "root": root,
         "files": len(files),
         "size": sum(known.st_size for _, (_, _, known) in files if stat.S_ISREG(known.st_mode)),
-        "left_out": sum(place.left_out for place in places),
+        "left_out": sum(place.left_out for _, place in places),
     }
     _write(out, json.dumps(told).encode() + b"\n")
     if is_file and alone is not None:

@@ -10,12 +10,17 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_AND = 0x54
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020000
 _TERMINAL_INJECTIONS = (0x5412, 0x541C)
-_SOCKET_FAMILIES = (1, 2, 10, 16)
+_UNIX, _IPV4, _IPV6, _NETLINK = 1, 2, 10, 16
+_SOCKET_FAMILIES = (_UNIX, _IPV4, _IPV6, _NETLINK)
+_KIND_OF_SOCKET, _STREAM, _SEQPACKET = 0xF, 1, 5
+_TCP = (0, 6)
+_FAST_OPEN = 0x20000000
 
 
 class _Machine:
@@ -38,7 +43,8 @@ def _read_table(text: str) -> dict[str, int]:
 _SINCE_424 = """
     pidfd_send_signal 424 io_uring_setup 425 io_uring_enter 426 io_uring_register 427 open_tree 428
     move_mount 429 fsopen 430 fsconfig 431 fsmount 432 fspick 433 pidfd_open 434 clone3 435
-    pidfd_getfd 438 mount_setattr 442 quotactl_fd 443 open_tree_attr 467
+    pidfd_getfd 438 process_madvise 440 mount_setattr 442 quotactl_fd 443 process_mrelease 448
+    open_tree_attr 467
 """
 
 _MACHINES = {
@@ -55,7 +61,10 @@ _MACHINES = {
         readlinkat 267 unshare 272 move_pages 279 perf_event_open 298 fanotify_init 300 name_to_handle_at 303
         open_by_handle_at 304 clock_adjtime 305 setns 308 process_vm_readv 310 process_vm_writev 311 kcmp 312
         finit_module 313 getrandom 318 kexec_file_load 320 bpf 321 userfaultfd 323 statx 332 rseq 334
-        syslog 103
+        syslog 103 shmget 29 shmat 30 shmctl 31 sendto 44 sendmsg 46 listen 50 socketpair 53 semget 64
+        semop 65 semctl 66 shmdt 67 msgget 68 msgsnd 69 msgrcv 70 msgctl 71 setpriority 141 sched_setparam 142
+        sched_setscheduler 144 sched_setaffinity 203 semtimedop 220 mq_open 240 mq_unlink 241 ioprio_set 251
+        migrate_pages 256 prlimit64 302 sendmmsg 307 sched_setattr 314
     """ + _SINCE_424)),
     "aarch64": _Machine(0xC00000B7, False, _read_table("""
         lookup_dcookie 18 getcwd 17 ioctl 29 umount2 39 mount 40 pivot_root 41 nfsservctl 42 chroot 51
@@ -69,6 +78,10 @@ _MACHINES = {
         mprotect 226 madvise 233 move_pages 239 perf_event_open 241 fanotify_init 262 name_to_handle_at 264
         open_by_handle_at 265 clock_adjtime 266 setns 268 process_vm_readv 270 process_vm_writev 271 kcmp 272
         finit_module 273 getrandom 278 bpf 280 userfaultfd 282 statx 291 rseq 293 kexec_file_load 294
+        ioprio_set 30 sched_setparam 118 sched_setscheduler 119 sched_setaffinity 122 setpriority 140
+        mq_open 180 mq_unlink 181 msgget 186 msgctl 187 msgrcv 188 msgsnd 189 semget 190 semctl 191
+        semtimedop 192 semop 193 shmget 194 shmctl 195 shmat 196 shmdt 197 socketpair 199 listen 201
+        sendto 206 sendmsg 211 migrate_pages 238 prlimit64 261 sendmmsg 269 sched_setattr 274
     """ + _SINCE_424)),
 }
 
@@ -96,6 +109,19 @@ _STAGE_MAY_NOT = (
     "lookup_dcookie", "nfsservctl", "uselib", "ustat", "_sysctl",
 )  # fmt: skip
 
+_WITHOUT_NAMESPACES_MAY_NOT = (
+    "listen", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
+    "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "process_madvise", "process_mrelease",
+    "migrate_pages",
+)  # fmt: skip
+"""Of memory and messages that are the whole host's, and of servers that others could reach."""
+_ONLY_FOR_ITSELF = {
+    "prlimit64": 0, "sched_setparam": 0, "sched_setscheduler": 0, "sched_setaffinity": 0, "sched_setattr": 0,
+    "setpriority": 1, "ioprio_set": 1,
+}  # fmt: skip
+"""Which argument names whom it is done to: 0 is the caller; others could be the runner, of the same user."""
+_FLAGS_OF_SENDING = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
+
 
 def allow_list(machine: str | None = None) -> bytes:
     """The Lua child's program: memory, time, its open pipes and its own end; anything else kills it.
@@ -121,20 +147,40 @@ def deny_list(machine: str | None = None) -> bytes:
     """
     known = _machine(machine)
     return _assemble([
-        *_preface(known, second_table=_refuse(errno.ENOSYS)),
-        *_verdicts(known.known(_STAGE_MAY_NOT), _refuse(errno.EPERM)),
-        *_verdicts(known.known(["clone3"]), _refuse(errno.ENOSYS)),
-        *_with_argument(known.numbers["clone"], 0, [
-            (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES),
-            (_RETURN, 0, 0, _refuse(errno.EPERM)),
-        ]),
-        *_with_argument(known.numbers["ioctl"], 1, _verdicts(_TERMINAL_INJECTIONS, _refuse(errno.EPERM))),
-        *_with_argument(known.numbers["socket"], 0, [
-            *_jumps_over(_SOCKET_FAMILIES, 1),
-            (_RETURN, 0, 0, _refuse(errno.EAFNOSUPPORT)),
-        ]),
+        *_of_every_stage(known),
+        *_with_argument(known.numbers["socket"], 0, _families(_SOCKET_FAMILIES)),
         (_RETURN, 0, 0, _ALLOW),
     ])
+
+
+def deny_list_without_namespaces(machine: str | None = None, *, network: bool) -> bytes:
+    """As `deny_list`, for processes that share the host's network, its memory for all and its process ids.
+
+    With `network` they may have TCP sockets (whom they connect to is Landlock's matter), else none; pairs of
+    connected Unix sockets in any case. No call names another process than the caller. Refused with EPERM, or
+    EAFNOSUPPORT and EPROTONOSUPPORT where a socket's family or protocol is. Raises ValueError.
+    """
+    known = _machine(machine)
+    refused = _refuse(errno.EPERM)
+    socket, pair = known.numbers["socket"], known.numbers["socketpair"]
+    # MPTCP and SCTP are streams too, which Landlock does not look at; fast open connects without being seen.
+    return _assemble([
+        *_of_every_stage(known),
+        *_verdicts(known.known(_WITHOUT_NAMESPACES_MAY_NOT), refused),
+        *(step for name, argument in _ONLY_FOR_ITSELF.items()
+          for step in _with_argument(known.numbers[name], argument, _unless([0], refused))),
+        *_with_argument(socket, 0, _families((_IPV4, _IPV6) if network else ())),
+        *_with_argument(socket, 1, [(_AND, 0, 0, _KIND_OF_SOCKET), *_unless([_STREAM], refused)]),
+        *_with_argument(socket, 2, _unless(_TCP, _refuse(errno.EPROTONOSUPPORT))),
+        *_with_argument(pair, 0, _families((_UNIX,))),
+        *_with_argument(pair, 1, [(_AND, 0, 0, _KIND_OF_SOCKET), *_unless([_STREAM, _SEQPACKET], refused)]),
+        *(step for name, argument in _FLAGS_OF_SENDING.items()
+          for step in _with_argument(known.numbers[name], argument, [
+              (_JUMP_ANY_BIT, 0, 1, _FAST_OPEN),
+              (_RETURN, 0, 0, refused),
+          ])),
+        (_RETURN, 0, 0, _ALLOW),
+    ])  # fmt: skip
 
 
 _Instruction = tuple[int, int, int, int]
@@ -161,6 +207,29 @@ def _preface(machine: _Machine, *, second_table: int) -> list[_Instruction]:
     if machine.second_table:
         preface += [(_JUMP_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, second_table)]
     return preface
+
+
+def _of_every_stage(known: _Machine) -> list[_Instruction]:
+    """What no stage may do, at whatever level."""
+    return [
+        *_preface(known, second_table=_refuse(errno.ENOSYS)),
+        *_verdicts(known.known(_STAGE_MAY_NOT), _refuse(errno.EPERM)),
+        *_verdicts(known.known(["clone3"]), _refuse(errno.ENOSYS)),
+        *_with_argument(known.numbers["clone"], 0, [
+            (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES),
+            (_RETURN, 0, 0, _refuse(errno.EPERM)),
+        ]),
+        *_with_argument(known.numbers["ioctl"], 1, _verdicts(_TERMINAL_INJECTIONS, _refuse(errno.EPERM))),
+    ]
+
+
+def _families(allowed: Sequence[int]) -> list[_Instruction]:
+    return _unless(allowed, _refuse(errno.EAFNOSUPPORT))
+
+
+def _unless(values: Sequence[int], verdict: int) -> list[_Instruction]:
+    """Where none of the values is loaded, that is the end."""
+    return [*_jumps_over(values, 1), (_RETURN, 0, 0, verdict)]
 
 
 def _verdicts(values: Iterable[int], verdict: int) -> list[_Instruction]:

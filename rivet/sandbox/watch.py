@@ -1,7 +1,7 @@
 """How much of its limits a room uses: its agent looks several times a second, a little at a time.
 
-Loaded by the agent at the first look, so that short rooms do not pay for it. It imports nothing of ours. What
-it sees are the room's own `/proc` and files, as pid 1, which nothing in the room can stop or kill.
+Loaded by the agent at the first look, so that short rooms do not pay for it. It imports nothing of ours. It
+sees what the agent sees, which nothing in the room can stop or kill.
 """
 
 import posix
@@ -9,10 +9,9 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-FOLDERS = (b"/workspace", b"/home/stage")
 PAGE = posix.sysconf("SC_PAGE_SIZE")
 ENTRIES_A_LOOK = 1000
 REST = 20
@@ -23,10 +22,21 @@ MOST_MEASURING_S = 5.0
 
 
 class Watch:
-    """Limits in order: processes and threads, bytes of memory, bytes of files; 0 for none."""
+    """Limits in order: processes and threads, bytes of memory, bytes of files; 0 for none.
 
-    def __init__(self, processes: int, memory: int, files: int) -> None:
+    `folders` are those whose files count, `pids` says which processes do.
+    """
+
+    def __init__(
+        self,
+        processes: int,
+        memory: int,
+        files: int,
+        folders: "Iterable[bytes]",
+        pids: "Callable[[], list[int]]",
+    ) -> None:
         self.processes, self.memory, self.files = processes, memory, files
+        self._folders, self._pids = list(folders), pids
         self._walk: Iterator[int] | None = None
         self._walk_at = 0.0
         self._spent_s = 0.0
@@ -40,7 +50,7 @@ class Watch:
         over = self._of_processes()
         if over is None and self.files:
             until = time.monotonic() + MOST_MEASURING_S
-            for size in walked():
+            for size in walked(self._folders):
                 if size > self.files:
                     return "workspace", size
                 if time.monotonic() > until:
@@ -49,13 +59,11 @@ class Watch:
 
     def _of_processes(self) -> "tuple[str, int] | None":
         tasks = pages = 0
-        for name in posix.listdir(b"/proc"):
-            if not name.isdigit() or name == b"1":
-                continue
+        for pid in self._pids():
             try:
                 # The links of a folder are those of the folders within: one a thread.
-                tasks += posix.stat(b"/proc/%s/task" % name).st_nlink - 2
-                fd = posix.open(b"/proc/%s/statm" % name, posix.O_RDONLY | posix.O_CLOEXEC)
+                tasks += posix.stat(b"/proc/%d/task" % pid).st_nlink - 2
+                fd = posix.open(b"/proc/%d/statm" % pid, posix.O_RDONLY | posix.O_CLOEXEC)
             except OSError:
                 continue
             try:
@@ -76,7 +84,7 @@ class Watch:
         if not self.files or begun < self._walk_at:
             return None
         if self._walk is None:
-            self._walk, self._spent_s = walked(), 0.0
+            self._walk, self._spent_s = walked(self._folders), 0.0
         size = 0
         for _ in range(ENTRIES_A_LOOK):
             step = next(self._walk, None)
@@ -91,14 +99,14 @@ class Watch:
         return ("workspace", size) if size > self.files else None
 
 
-def walked() -> "Iterator[int]":
-    """Walk through all files, and say after each how many bytes they hold on the disk so far.
+def walked(folders: "Iterable[bytes]") -> "Iterator[int]":
+    """Walk through all files of some folders, and say after each how many bytes they hold on the disk so far.
 
     A file with several names is counted once.
     """
     size = 0
     seen: set[tuple[int, int]] = set()
-    left = list(FOLDERS)
+    left = list(folders)
     while left:
         folder = left.pop()
         entries = _opened(folder)

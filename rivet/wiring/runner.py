@@ -20,7 +20,7 @@ from rivet import __version__
 from rivet.client import ApiProblem, ApiUnreachable, Client
 from rivet.dispatch import publish_chain
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
-from rivet.domain.isolation import NotHad, chosen
+from rivet.domain.isolation import Isolation, NotHad, chosen
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
 from rivet.journal.stream import StreamWriter
@@ -29,8 +29,9 @@ from rivet.modules.registry import Modules
 from rivet.redis_link import connect
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.reach import ReachPolicy
-from rivet.runner.tools import ToolRoots, find_tools
+from rivet.runner.tools import ToolRoots, find_tools, passable
 from rivet.runner.uids import StageUids
+from rivet.sandbox.isolation.host import is_on_host
 from rivet.sandbox.isolation.probe import probe
 from rivet.sandbox.lua import Zygote
 from rivet.wiring.settings import Settings
@@ -73,20 +74,37 @@ def open_station(settings: Settings, queues: Sequence[str], slots: int) -> Stati
     if os.geteuid() == 0:
         _let_stages_pass(folder / "jobs")
     _lock(folder)
-    tools = station_tools(settings)
     modules = station_modules(settings)
+    first = settings.stage_uid_range()[0]
     try:
-        level = chosen(settings.isolation, probe(settings.stage_uid_range()[0]))
+        isolation = chosen(settings.isolation, lambda level: probe(level, first, settings.home))
     except NotHad as why:
         raise CannotServe(str(why)) from None
-    session = _register(settings, folder, tuple(queues), slots, level)
-    return Station(settings, folder, session, tools, level, slots, modules)
+    _say_isolation(isolation)
+    tools = station_tools(settings, isolation.level)
+    if os.geteuid() == 0 and is_on_host(isolation.level):
+        _let_stages_pass_home(settings.home)
+    session = _register(settings, folder, tuple(queues), slots, isolation.level)
+    return Station(settings, folder, session, tools, isolation.level, slots, modules)
 
 
-def station_tools(settings: Settings) -> ToolRoots:
-    """What stages see of this machine's tools."""
+def _say_isolation(isolation: Isolation) -> None:
+    for stronger in isolation.missed:
+        _log.warning("isolation %s cannot be had: %s. %s", stronger.level, stronger.detail, stronger.mend)
+    _log.info("stages are shut in at level %s: %s", isolation.level, isolation.detail)
+    if isolation.warning is not None:
+        _log.warning("%s", isolation.warning)
+    if isolation.gaps:
+        _log.warning("what %s leaves open here: %s", isolation.level, "; ".join(isolation.gaps))
+
+
+def station_tools(settings: Settings, level: str) -> ToolRoots:
+    """What stages see of this machine's tools, at a level of isolation."""
     path = os.pathsep.join(settings.tools) or os.environ.get("PATH", os.defpath)
-    return find_tools(path, rivet_home=settings.home)
+    found = find_tools(path, rivet_home=settings.home)
+    if os.geteuid() != 0 or not is_on_host(level):
+        return found
+    return passable(found, settings.stage_uid_range()[0])
 
 
 def station_modules(settings: Settings) -> Modules:
@@ -101,6 +119,14 @@ def _let_stages_pass(folder: Path) -> None:
     """A stage's user enters its workspace by path: every folder above must let it through, not list."""
     for place in (folder, *folder.parents[:2]):
         place.chmod(place.stat().st_mode | 0o011)
+
+
+def _let_stages_pass_home(home: Path) -> None:
+    """Stages pass Rivet's own folder too where rooms have the host's names of files.
+
+    What is private in it has modes of its own.
+    """
+    home.chmod(home.stat().st_mode | 0o011)
 
 
 _locks: list[int] = []

@@ -41,7 +41,10 @@ class Settings(BaseSettings):
         default="", description="Signs tickets, seals secrets; made on first start in the home."
     )
     isolation: str = Field(
-        default="auto", description="auto or namespaces: how stages are shut in. No other level is there yet."
+        default="auto",
+        description=(
+            "How stages are shut in: auto (namespaces, else landlock), namespaces, landlock, or none at all."
+        ),
     )
     allow_network: str = Field(default="public", description="public or none: addresses that may be reached.")
     allow_hosts: Listed = Field(

@@ -13,9 +13,12 @@ LOOK_S = 0.3
 
 
 class SecondRunner:
-    """A runner called `second` that serves these queues; its token is made once, its folder stays."""
+    """A runner called `second` that serves these queues; its token is made once, its folder stays.
 
-    def __init__(self, home: RivetHome, *queues: str, slots: int = 2) -> None:
+    `settings` are its own, over those of the home's runner.
+    """
+
+    def __init__(self, home: RivetHome, *queues: str, slots: int = 2, **settings: str) -> None:
         self._home, self.slots = home, slots
         self._names = ",".join(queues or ("default",))
         token = home.cli("runner", "token", "--queue", self._names, "--name", "second").stdout.strip()
@@ -25,6 +28,7 @@ class SecondRunner:
             "RIVET_HOME": str(home.folder / "second"),
             "RIVET_TOKEN": token,
             "RIVET_STAGE_UIDS": "210000-210999",
+            **settings,
         }
         self._over = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper of the second runner", daemon=True)
@@ -60,9 +64,11 @@ class SecondRunner:
 
 
 @contextlib.contextmanager
-def second_runner(home: RivetHome, *queues: str, slots: int = 2) -> Iterator[subprocess.Popen[bytes]]:
+def second_runner(
+    home: RivetHome, *queues: str, slots: int = 2, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """One that serves these queues until it is left."""
-    runner = SecondRunner(home, *queues, slots=slots)
+    runner = SecondRunner(home, *queues, slots=slots, **settings)
     try:
         runner.until_online()
         yield runner.process

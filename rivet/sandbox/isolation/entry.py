@@ -44,7 +44,7 @@ class Entry:
         self._staged = tuple(staged)
         self._parent = os.getpid()
         limits = ((resource.RLIMIT_NOFILE, open_files), (resource.RLIMIT_CORE, 0))
-        self._limits = tuple((number, _at_most(number, most)) for number, most in limits)
+        self._limits = tuple((number, at_most(number, most)) for number, most in limits)
 
     def __call__(self) -> None:
         step = "start"
@@ -52,7 +52,7 @@ class Entry:
             step = "rlimits"
             for number, limits in self._limits:
                 resource.setrlimit(number, limits)
-            _prefer_for_oom_kill()
+            prefer_for_oom_kill()
             if self._uid is not None:
                 step = "stage folders"
                 self._stage()
@@ -61,9 +61,9 @@ class Entry:
                 os.setresgid(self._uid, self._uid, self._uid)
                 os.setresuid(self._uid, self._uid, self._uid)
             step = "no new privileges"
-            _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             # A change of user takes this back, so it comes after one.
-            _call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
             if os.getppid() != self._parent:
                 os._exit(1)
         except OSError as error:
@@ -71,27 +71,28 @@ class Entry:
             os._exit(1)
 
     def _stage(self) -> None:
-        _call("unshare", _CLONE_NEWNS)
-        _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+        call("unshare", _CLONE_NEWNS)
+        call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
         # Opened before the tmpfs hides what lies beneath it.
         opened = [(each, os.open(each.source, os.O_PATH | os.O_CLOEXEC)) for each in self._staged]
-        _call("mount", b"tmpfs", STAGING.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755,size=1m")
+        call("mount", b"tmpfs", STAGING.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755,size=1m")
         for each, fd in opened:
             target = f"{STAGING}/{each.name}"
             if stat.S_ISDIR(os.fstat(fd).st_mode):
                 os.mkdir(target, 0o755)
             else:
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-            _call("mount", b"/proc/self/fd/%d" % fd, target.encode(), None, _MS_BIND | _MS_REC, None)
+            call("mount", b"/proc/self/fd/%d" % fd, target.encode(), None, _MS_BIND | _MS_REC, None)
 
 
-def _at_most(number: int, most: int) -> tuple[int, int]:
+def at_most(number: int, most: int) -> tuple[int, int]:
+    """A limit, soft and hard, no higher than what we have ourselves."""
     hard = resource.getrlimit(number)[1]
     wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
     return wanted, wanted
 
 
-def _prefer_for_oom_kill() -> None:
+def prefer_for_oom_kill() -> None:
     """When memory runs out, what strangers started goes before the runner."""
     try:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
@@ -101,12 +102,13 @@ def _prefer_for_oom_kill() -> None:
         pass
 
 
-def _call(name: str, *arguments: object) -> None:
+def call(name: str, *arguments: object) -> None:
+    """One of libc's functions that give 0. Raises OSError."""
     if getattr(_libc, name)(*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
 
 
 # Looked up once before any fork: the child then finds them made.
-for _name in ("prctl", "unshare", "mount"):
+for _name in ("prctl", "unshare", "mount", "syscall"):
     getattr(_libc, _name)

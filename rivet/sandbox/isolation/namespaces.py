@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,38 +18,33 @@ from pathlib import Path
 from typing import Self
 
 from rivet.sandbox.isolation.bubblewrap import find_bubblewrap
+from rivet.sandbox.isolation.enclosure import (
+    END_WAIT_S,
+    OPEN_FILES,
+    Bind,
+    CannotEnclose,
+    Complaints,
+    KilledEarly,
+    Layout,
+    interpreter,
+    interpreter_binds,
+)
 from rivet.sandbox.isolation.entry import STAGING, Entry, Staged
-from rivet.sandbox.isolation.system import ROOM_UID, USER, is_of_the_system, system_arguments, system_files
+from rivet.sandbox.isolation.system import (
+    ROOM_UID,
+    USER,
+    is_of_the_system,
+    system_arguments,
+    system_files,
+)
 from rivet.sandbox.seccomp import deny_list
 
 WORKSPACE = "/workspace"
 HOME = f"/home/{USER}"
 OURS = "/run/rivet"
+LAYOUT = Layout(WORKSPACE, HOME, OURS, "/tmp", str(interpreter()))  # noqa: S108
 TMP_BYTES = 2 << 30
 SHM_BYTES = 256 << 20
-END_WAIT_S = 10.0
-OPEN_FILES = 4096
-
-
-class CannotEnclose(Exception):
-    """A sandbox could not be started; the message says by which step and what bubblewrap said."""
-
-
-class KilledEarly(CannotEnclose):
-    """A sandbox ended before it stood and did not say why, as what cannot be started always does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A file or folder of the host, seen in the room under `target`; read-only unless `writable`.
-
-    With `is_link` it is a link of the room itself, and `source` what it says.
-    """
-
-    source: Path
-    target: str
-    writable: bool = False
-    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +67,9 @@ class Enclosure:
 class Enclosed:
     """A running sandbox: bubblewrap outside, `pid_1` inside it (a process id and descriptor of the host)."""
 
-    def __init__(self, outer: subprocess.Popen[bytes], errors: int) -> None:
+    def __init__(self, outer: subprocess.Popen[bytes], complaints: Complaints) -> None:
         self._outer = outer
-        self._errors = errors
+        self._complaints = complaints
         self._pid_1: int | None = None
         self._ending = threading.Lock()
 
@@ -114,14 +108,11 @@ class Enclosed:
         return gone
 
     def complaints(self) -> str:
-        """What bubblewrap, or what came before it, said on its way down: at most the last 2000 bytes."""
-        size = os.fstat(self._errors).st_size
-        return os.pread(self._errors, 2000, max(0, size - 2000)).decode(errors="replace").strip()
+        """What bubblewrap, or what came before it, said on its way down."""
+        return self._complaints.text()
 
     def release(self) -> None:
-        if self._errors >= 0:
-            os.close(self._errors)
-            self._errors = -1
+        self._complaints.close()
 
     def __enter__(self) -> Self:
         return self
@@ -129,20 +120,6 @@ class Enclosed:
     def __exit__(self, *_: object) -> None:
         self.end()
         self.release()
-
-
-def interpreter() -> Path:
-    """The Python that runs our own programs in a room: the real one, beneath any virtual environment."""
-    return Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
-
-
-def interpreter_binds() -> tuple[Bind, ...]:
-    """What a room must see for `interpreter()` to start: its executable and its standard library."""
-    python = interpreter()
-    library = Path(os.__file__).resolve().parent
-    shared = sorted(library.parent.glob("libpython*.so*"))
-    needed = [path for path in (python, library, *shared) if not is_of_the_system(path)]
-    return tuple(Bind(path, str(path)) for path in needed)
 
 
 def enclose(enclosure: Enclosure, argv: Sequence[str], keep: Sequence[int] = ()) -> Enclosed:
@@ -166,31 +143,31 @@ def enclose(enclosure: Enclosure, argv: Sequence[str], keep: Sequence[int] = ())
         stack.callback(os.close, told)
         arguments += ["--info-fd", str(passed.add(info))]
         arguments_fd = passed.data("\0".join(arguments).encode() + b"\0")
-        errors = os.memfd_create("bubblewrap-errors", os.MFD_CLOEXEC)
+        complaints = Complaints("bubblewrap-errors")
         try:
             outer = subprocess.Popen(
                 [executable, "--args", str(arguments_fd), "--", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stderr=complaints.fd,
                 env={},
                 cwd="/",
                 pass_fds=[*passed.fds, *keep],
                 preexec_fn=Entry(enclosure.uid, place.staged, enclosure.open_files),
             )
         except (OSError, subprocess.SubprocessError) as error:
-            os.close(errors)
+            complaints.close()
             raise CannotEnclose(f"bubblewrap could not be started ({executable}): {error}") from error
-        enclosed = Enclosed(outer, errors)
+        enclosed = Enclosed(outer, complaints)
         passed.close()
         said = _read_until_end(told, END_WAIT_S)
     if not said:
         enclosed.end()
-        complaints = enclosed.complaints()
+        why = enclosed.complaints()
         enclosed.release()
-        if not complaints:
+        if not why:
             raise KilledEarly("bubblewrap was ended before the sandbox stood")
-        raise CannotEnclose(f"bubblewrap ended before the sandbox stood: {complaints}")
+        raise CannotEnclose(f"bubblewrap ended before the sandbox stood: {why}")
     enclosed.found_inside(said)
     return enclosed
 

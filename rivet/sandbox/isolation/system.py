@@ -42,6 +42,13 @@ _FILES_OF_ETC = (
 )
 MOST_FILE_BYTES = 1 << 20
 
+_OF_HOST = (
+    "/etc/nsswitch.conf", "/proc/cpuinfo", "/proc/filesystems", "/proc/loadavg", "/proc/meminfo",
+    "/proc/stat", "/proc/uptime", "/proc/version", "/sys/devices/system/cpu",
+)  # fmt: skip
+"""What programs look up about the machine. Of `/proc` nothing that is a process's: no rule tells whose."""
+DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom"))
+
 
 @functools.cache
 def system_arguments() -> tuple[str, ...]:
@@ -57,6 +64,15 @@ def system_arguments() -> tuple[str, ...]:
         if Path("/etc", name).is_dir():
             arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
     return tuple(arguments)
+
+
+def system_paths() -> tuple[Path, ...]:
+    """What a room sees of the host's own files where it has no others."""
+    roots = [Path("/", name) for name in _MERGED]
+    merged = [path for path in roots if path.is_dir() and not path.is_symlink()]
+    files = [path for pattern in _FILES_OF_ETC for path in Path("/etc").glob(pattern)]
+    folders = [Path("/etc", name) for name in _FOLDERS_OF_ETC]
+    return (Path("/usr"), *merged, *folders, *files, *map(Path, _OF_HOST))
 
 
 def is_of_the_system(path: Path) -> bool:

@@ -24,6 +24,7 @@ from rivet.runner.cache import StageCaches
 from rivet.runner.room import Ended, Room, RoomSpec, prepare_workspace
 from rivet.runner.room_command import Output
 from rivet.runner.tools import ToolRoots
+from rivet.sandbox.isolation.enclosure import Layout
 from rivet.store.unit import PostgresStore
 from rivet.wiring.schema import ensure_token
 
@@ -254,6 +255,10 @@ class Stage:
     @property
     def caches(self) -> StageCaches:
         return StageCaches(self.order, self.client, self, self.go_on)
+
+    @property
+    def layout(self) -> Layout:
+        return self.room.layout
 
     def another(self, order: Order) -> "Stage":
         """The same room at work on another job."""

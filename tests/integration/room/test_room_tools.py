@@ -11,7 +11,7 @@ import pytest
 
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.tools import find_tools
-from rivet.sandbox.isolation.namespaces import interpreter
+from rivet.sandbox.isolation.enclosure import interpreter
 
 SYSTEM = "/usr/local/bin:/usr/bin:/bin"
 OF_PYTEST = ("py", "pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments")

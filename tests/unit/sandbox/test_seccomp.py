@@ -2,9 +2,11 @@
 
 import ctypes
 import errno
+import functools
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -93,6 +95,72 @@ def test_a_stage_has_no_sockets_of_other_families(family):
     assert under(seccomp.deny_list(), call("socket", family, 1, 0)) == EAFNOSUPPORT
 
 
+WITHOUT_NAMESPACES = seccomp.deny_list_without_namespaces
+
+
+def makes(make: Callable[..., object], family: int, kind: int, protocol: int = 0) -> Callable[[], int]:
+    """What a socket's errno is, 0 if it was made."""
+
+    def act() -> int:
+        try:
+            make(family, kind, protocol)
+        except OSError as error:
+            return error.errno or -1
+        return 0
+
+    return act
+
+
+@pytest.mark.parametrize("name", ["ptrace", "mount", "unshare", "bpf", "listen", "shmget", "semget", "msgget", "mq_open"])
+def test_without_namespaces_a_stage_is_refused_what_is_of_all(name):
+    for network in (True, False):
+        assert under(WITHOUT_NAMESPACES(network=network), call(name, 0, 0, 0, 0, 0)) == EPERM
+
+
+def test_without_namespaces_a_stage_has_tcp_where_it_has_a_network_and_no_other_sockets():
+    given, withheld = WITHOUT_NAMESPACES(network=True), WITHOUT_NAMESPACES(network=False)
+    flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    for family in (socket.AF_INET, socket.AF_INET6):
+        assert under(given, makes(socket.socket, family, socket.SOCK_STREAM | flags)) == 0
+        assert under(given, makes(socket.socket, family, socket.SOCK_STREAM, socket.IPPROTO_TCP)) == 0
+        assert under(withheld, makes(socket.socket, family, socket.SOCK_STREAM)) == EAFNOSUPPORT
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
+            assert under(given, makes(socket.socket, family, kind | flags)) == EPERM
+        for protocol in (socket.IPPROTO_SCTP, 262):
+            assert under(given, makes(socket.socket, family, socket.SOCK_STREAM, protocol)) == errno.EPROTONOSUPPORT
+    for family in (socket.AF_UNIX, socket.AF_NETLINK, socket.AF_PACKET, 40):
+        assert under(given, makes(socket.socket, family, socket.SOCK_STREAM)) == EAFNOSUPPORT
+
+
+def test_without_namespaces_unix_sockets_come_as_connected_pairs_alone():
+    program = WITHOUT_NAMESPACES(network=True)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC):
+        assert under(program, makes(socket.socketpair, socket.AF_UNIX, kind)) == 0
+    assert under(program, makes(socket.socketpair, socket.AF_UNIX, socket.SOCK_DGRAM)) == EPERM
+
+
+def test_without_namespaces_no_call_connects_while_it_sends():
+    program = WITHOUT_NAMESPACES(network=True)
+    assert under(program, call("sendto", -1, 0, 0, socket.MSG_FASTOPEN, 0, 0)) == EPERM
+    assert under(program, call("sendmsg", -1, 0, socket.MSG_FASTOPEN)) == EPERM
+    assert under(program, call("sendmmsg", -1, 0, 0, socket.MSG_FASTOPEN)) == EPERM
+    assert under(program, call("sendto", -1, 0, 0, 0, 0, 0)) == errno.EBADF
+
+
+@pytest.mark.parametrize("name", ["prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"])
+def test_without_namespaces_no_call_is_for_another_process(name):
+    program = WITHOUT_NAMESPACES(network=False)
+    assert under(program, call(name, os.getpid(), 0, 0, 0)) == EPERM
+    assert under(program, call(name, 0, 0, 0, 0)) != EPERM
+
+
+def test_without_namespaces_priorities_are_its_own():
+    program = WITHOUT_NAMESPACES(network=False)
+    for name in ("setpriority", "ioprio_set"):
+        assert under(program, call(name, 0, os.getpid(), 0)) == EPERM
+    assert under(program, call("setpriority", 0, 0, 10)) == 0
+
+
 def test_a_stage_forks_and_runs_programs():
     assert under(seccomp.deny_list(), lambda: os.waitstatus_to_exitcode(os.system("true"))) == 0
 
@@ -163,7 +231,15 @@ def test_a_second_table_of_the_same_kernel_is_closed():
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("make", [seccomp.allow_list, seccomp.deny_list])
+@pytest.mark.parametrize(
+    "make",
+    [
+        seccomp.allow_list,
+        seccomp.deny_list,
+        functools.partial(seccomp.deny_list_without_namespaces, network=True),
+        functools.partial(seccomp.deny_list_without_namespaces, network=False),
+    ],
+)
 def test_a_program_is_whole_instructions_whose_jumps_stay_within(make, machine):
     program = list(struct.iter_unpack("=HBBI", make(machine)))
     assert len(program) < 4096
