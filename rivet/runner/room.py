@@ -32,6 +32,7 @@ __all__ = [
 
 MOST_LEFT_OVER = 16
 
+
 class Room:
     """An open room. It dies with the thread that opened it, which has to live as long."""
 
@@ -77,6 +78,8 @@ class Room:
             "LANG": "C.UTF-8",
             "PATH": self.spec.tools.path,
             **dict(self.spec.tools.env),
+            # What is there and cannot be read is an error to git.
+            **({"GIT_CONFIG_NOSYSTEM": "1"} if self.spec.is_on_host else {}),
             **(_proxied(self._proxy.port) if self._proxy is not None else {}),
         }
 
@@ -101,9 +104,10 @@ class Room:
             return ""
         return level_hint(level, tail) or network_hint(tail, has_network=self._proxy is not None)
 
-    def lacks(self) -> Sequence[str]:
-        """What of what was granted its level of isolation cannot give."""
-        return [text for text in (without_doors(self.spec.isolation, self.spec.network),) if text]
+    @property
+    def lack(self) -> str:
+        """What of what was granted its level of isolation cannot give; empty if nothing."""
+        return without_doors(self.spec.isolation, self.spec.network)
 
     def is_listening(self, port: int) -> bool:
         """Whether something listens at this port of the room's loopback.
@@ -192,6 +196,8 @@ class Room:
         gone = self._shell.close()
         if self._proxy is not None:
             self._proxy.close()
+        elif self._shell.listener is not None:
+            self._shell.listener.close()
         self._link.close()
         self._readers.close()
         for fd in self._left:

@@ -302,6 +302,7 @@ class StageCalls:
             "RIVET_STAGE": self._stage.key,
             "RIVET_PIPELINE": order.pipeline,
             "RIVET_PROJECT": order.project,
+            "RIVET_WORKSPACE": self._opened().layout.workspace,
             **order.env,
             **self._stage.env,
             **env,
@@ -330,8 +331,8 @@ class StageCalls:
             room = Room(self._spec(network))
             with self._guard:
                 self._room = room
-            for text in room.lacks():
-                self.tell("warn", text)
+            if room.lack:
+                self.tell("warn", room.lack)
         return self._room
 
     def measure(self) -> None:

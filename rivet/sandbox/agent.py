@@ -33,6 +33,7 @@ MAX_REQUEST = 16 << 20
 PR_SET_DUMPABLE = 4
 RLIMIT_NPROC, RLIMIT_NOFILE = 6, 7
 LOOK_S = 0.25
+NOT_EMPTY = 2
 SPARE_PROCESSES = 16
 """Above the limit, so that it can be seen to be passed; and the agent itself is one."""
 SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
@@ -434,8 +435,8 @@ def _listener(address: str) -> "_socket.socket | None":
     return listener
 
 
-def main() -> int:
-    """0 where nothing of the room is left when it returns."""
+def main() -> None:
+    """Exits with NOT_EMPTY where something of the room is left. What fails before `serve` started nothing."""
     control_fd, ping_s, addresses = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     *limits, open_files = (int(limit) for limit in sys.argv[4].split(","))
     FOLDERS[:] = [path.encode("utf-8", "surrogateescape") for path in sys.argv[5:8] if path]
@@ -456,8 +457,8 @@ def main() -> int:
     except (Gone, OSError):
         pass
     finally:
-        is_empty = room.end()
-    return 0 if is_empty else 1
+        if not room.end():
+            posix._exit(NOT_EMPTY)
 
 
 def _room(cage: str) -> "Any":
@@ -467,4 +468,4 @@ def _room(cage: str) -> "Any":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -48,10 +48,10 @@ def play(cases: list[Case], ordinary: bool, asked: argparse.Namespace) -> tuple[
     who = "an ordinary user" if ordinary or os.geteuid() != 0 else "root"
     begun = time.monotonic()
     with allowed_server() as port, name_server() as names, target(
-        ordinary=ordinary, slots=asked.at_once, allowed_port=port, name_server=names
+        ordinary=ordinary, slots=asked.at_once, allowed_port=port, name_server=names, isolation=asked.isolation
     ) as system:
         if not asked.json:
-            print(f"as {who}: {len(cases)} cases, {asked.at_once} at once", flush=True)
+            print(f"as {who}: {len(cases)} cases, {asked.at_once} at once, at level {asked.isolation}", flush=True)
             print(_row("case", "expected", "outcome", "ms", "verdict"), flush=True)
         host = "rebind.test" if names is not None and os.geteuid() == 0 else None
         player = Player(system, asked.at_once, host, asked.seconds)
@@ -98,6 +98,9 @@ def _arguments() -> argparse.Namespace:
     who.add_argument("--root", action="store_true", help="the runner is root's, and no ordinary user's besides")
     parser.add_argument("--at-once", type=int, default=3, help="cases side by side (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=STAGE_S, help="what a stage may take that time may end (default: %(default)s)")
+    parser.add_argument(
+        "--isolation", default="namespaces", choices=("namespaces", "landlock"), help="the runner's level (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one object a case instead of the table")
     return parser.parse_args()
 

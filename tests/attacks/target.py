@@ -116,7 +116,7 @@ class Target:
 
 @contextlib.contextmanager
 def target(
-    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None
+    *, ordinary: bool, slots: int, allowed_port: int, name_server: str | None, isolation: str = "namespaces"
 ) -> Iterator[Target]:
     """Bring one up, and take it down whatever happened. With `ordinary`, root hands it to another user."""
     canaries = Canaries()
@@ -141,7 +141,7 @@ def target(
     _give(folder, uid)
     try:
         home.up()
-        with _runner(home, canaries, slots + 1) as runner:
+        with _runner(home, canaries, slots + 1, isolation) as runner:
             _note_tokens(home, canaries)
             _keep_secrets(home, canaries)
             system = Target(home, runner, canaries, host_file, f"http://127.0.0.1:{allowed_port}", f"file://{repository}")
@@ -191,7 +191,9 @@ def _give(folder: Path, uid: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _runner(home: TargetHome, canaries: Canaries, slots: int) -> Iterator[subprocess.Popen[bytes]]:
+def _runner(
+    home: TargetHome, canaries: Canaries, slots: int, isolation: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """The runner that is attacked; its environment holds what a careless operator would leave in it."""
     token = home.cli("runner", "token", "--queue", QUEUE, "--name", RUNNER).stdout.strip()
     canaries.add("the runner's token", token)
@@ -202,6 +204,7 @@ def _runner(home: TargetHome, canaries: Canaries, slots: int) -> Iterator[subpro
         "RIVET_HOME": str(home.folder / "second"),
         "RIVET_TOKEN": token,
         "RIVET_STAGE_UIDS": UIDS,
+        "RIVET_ISOLATION": isolation,
     }
     assert canaries["CANARY_DB"] in env["RIVET_DATABASE_URL"]
     assert canaries["CANARY_BROKER"] in env["RIVET_BROKER_URL"]

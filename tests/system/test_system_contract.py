@@ -100,16 +100,17 @@ def test_a_stage_goes_to_the_queue_that_it_names(system):
 
 def test_processes_begin_in_the_environment_that_the_page_tells(system):
     lua = """return { name = "Environment", env = { PATH_PREPEND = "/workspace/mine" }, stages = { { name = "The stage", script = function()
-      process.run({ command = "sh", args = { "-c", 'for n in CI RIVET HOME TMPDIR LANG RIVET_RUN_ID RIVET_RUN_NUMBER RIVET_STAGE RIVET_PIPELINE RIVET_PROJECT; do eval "echo $n=\\\\$$n"; done; touch $HOME/x $TMPDIR/y; pwd; id -u; echo ${PATH%%:*}' } })
+      process.run({ command = "sh", args = { "-c", 'for n in CI RIVET HOME TMPDIR LANG RIVET_RUN_ID RIVET_RUN_NUMBER RIVET_STAGE RIVET_PIPELINE RIVET_PROJECT RIVET_WORKSPACE; do eval "echo $n=\\\\$$n"; done; touch $HOME/x $TMPDIR/y; pwd; id -u; echo ${PATH%%:*}' } })
     end } } }"""
     run = system.finish(system.submit("environment", lua))
     lines = system.lines(run["id"])
-    assert lines[:10] == [
+    assert lines[:11] == [
         "CI=true", "RIVET=true", "HOME=/home/stage", "TMPDIR=/tmp", "LANG=C.UTF-8", f"RIVET_RUN_ID={run['id']}",
         "RIVET_RUN_NUMBER=1", "RIVET_STAGE=the-stage", "RIVET_PIPELINE=environment", "RIVET_PROJECT=default",
+        "RIVET_WORKSPACE=/workspace",
     ], lines  # fmt: skip
-    assert (lines[10], lines[12]) == ("/workspace", "/workspace/mine")
-    assert int(lines[11]) != 0
+    assert (lines[11], lines[13]) == ("/workspace", "/workspace/mine")
+    assert int(lines[12]) != 0
 
 
 def test_what_a_plugin_gives_is_masked_and_what_it_raises_is_the_scripts(system, told):

@@ -23,8 +23,10 @@ def home(make_home):
         yield landlock
 
 
-def one_stage(script: str, fields: str = "") -> str:
-    return f"""return {{ name = "One", {fields} stages = {{ {{ name = "one", script = function() {script} end }} }} }}"""
+def one_stage(home, slug: str, script: str, fields: str = "") -> dict:
+    """The run of a pipeline of one stage, when it has ended."""
+    lua = f"""return {{ name = "{slug}", {fields} stages = {{ {{ name = "one", script = function() {script} end }} }} }}"""
+    return home.finish(home.submit(slug, lua))
 
 
 def test_every_function_of_the_language_works_at_landlock(home):
@@ -63,11 +65,11 @@ def test_at_landlock_what_is_the_hosts_is_refused(home):
       log.info(select(2, pcall(process.start, {{ command = "sleep", args = {{ "20" }}, ready = {{ port = 8000 }} }})))
       process.run({{ command = "sh", args = {{ "-c", "setsid sleep 2718.28 > /dev/null 2>&1 & exit" }} }})
     """
-    run = home.finish(home.submit("refused", one_stage(script)))
+    run = one_stage(home, "refused", script)
     said = "\n".join(home.lines(run["id"]))
     assert run["status"] == "passed", said
     assert not {"READ", "WRITTEN", "LISTED", "not for stages"} & set(said.split())
-    assert "RIVET_PIPELINE RIVET_PROJECT RIVET_RUN_ID RIVET_RUN_NUMBER RIVET_STAGE \n" in said + "\n"
+    assert "RIVET_PIPELINE RIVET_PROJECT RIVET_RUN_ID RIVET_RUN_NUMBER RIVET_STAGE RIVET_WORKSPACE \n" in said + "\n"
     assert said.count("At isolation landlock a stage has no loopback of its own") == 2
     assert "process.start: ready: port 8000 cannot be waited for" in said
     found = subprocess.run(["pgrep", "-f", "^sleep 2718.28"], capture_output=True, text=True, check=False)
@@ -75,13 +77,15 @@ def test_at_landlock_what_is_the_hosts_is_refused(home):
 
 
 def test_a_pipeline_that_asks_for_more_does_not_begin(home):
-    run = home.finish(home.submit("asks-for-more", one_stage('log.info("began")', 'isolation = "namespaces",')))
+    run = one_stage(home, "asks-for-more", 'log.info("began")', 'isolation = "namespaces",')
     said = home.lines(run["id"])
     assert run["status"] == "errored"
     assert "began" not in said
-    ended = home.query("SELECT error FROM attempt JOIN stage ON stage.id = attempt.stage_id WHERE stage.run_id = %s", run["id"])
-    assert 'accepts no isolation below "namespaces", and this runner has "landlock"' in json.dumps(ended)
-    fine = home.finish(home.submit("asks-for-this", one_stage('log.info("began")', 'isolation = "landlock",')))
+    told = home.query(
+        "SELECT error FROM attempt JOIN stage ON stage.id = attempt.stage_id WHERE stage.run_id = %s", run["id"]
+    )
+    assert 'accepts no isolation below "namespaces", and this runner has "landlock"' in told[0][0]["message"]
+    fine = one_stage(home, "asks-for-this", 'log.info("began")', 'isolation = "landlock",')
     assert fine["status"] == "passed"
 
 
@@ -94,19 +98,19 @@ def test_at_none_a_pipeline_runs_and_is_told_so_loudly(home):
       process.start({{ command = "/usr/bin/python3", args = {{ "-m", "http.server", "0" }}, ready = {{ log = "Serving" }},
                       env = {{ PYTHONUNBUFFERED = "1" }} }})
     """
-    run = home.finish(home.submit("at-none", one_stage(script, f'queue = "{PLAIN}",')))
+    run = one_stage(home, "at-none", script, f'queue = "{PLAIN}",')
     said = home.lines(run["id"])
     assert (run["status"], run["isolation"]) == ("passed", "none"), said
     assert said[0].startswith("isolation is none: nothing shuts this runner's stages in")
     assert "for everybody" in said
     loud = (home.folder / "second.log").read_text()
     assert "isolation is none: nothing shuts this runner's stages in" in loud
-    more = home.finish(home.submit("not-none", one_stage('log.info("began")', f'queue = "{PLAIN}", isolation = "landlock",')))
+    more = one_stage(home, "not-none", 'log.info("began")', f'queue = "{PLAIN}", isolation = "landlock",')
     assert more["status"] == "errored"
 
 
 def test_people_are_told_the_level_of_runners_and_runs(home):
-    run = home.finish(home.submit("told", one_stage('log.info("x")')))
+    run = one_stage(home, "told", 'log.info("x")')
     assert "landlock" in home.cli("runs", "show", run["id"]).stdout
     runners = {one["name"]: one["isolation"] for one in json.loads(home.cli("runner", "list", "--json").stdout)["items"]}
     assert runners["second"] == "none"

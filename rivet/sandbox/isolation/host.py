@@ -37,6 +37,8 @@ from rivet.sandbox.seccomp import deny_list_without_namespaces
 
 HostLevel = Literal["landlock", "none"]
 NOT_CAGED = "-"
+_NOTHING_LEFT = (0, 1, -signal.SIGTERM)
+"""How an agent ends that has nothing left, failed before it started anything, or was ended before that."""
 
 
 def is_on_host(level: str) -> TypeGuard[HostLevel]:
@@ -133,12 +135,13 @@ class OnHost:
     def end(self) -> bool:
         """Kill everything in the room and wait until it is gone; whether it is. Safe to call again.
 
-        The agent ends with 0 when nothing is left. One that did not, or does not end at all, was killed or
-        is stuck: then its descendants are killed from here, and all of the room's user if that is its own.
+        The agent ends when nothing is left. One that cannot, or was killed otherwise than by us before it had
+        started anything, leaves that to us: its descendants are killed from here, and all of the room's user
+        if that is its own.
         """
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if self._agent.wait(END_WAIT_S) == 0:
+            if self._agent.wait(END_WAIT_S) in _NOTHING_LEFT:
                 return True
         left = _descendants(self._agent.pid)
         self._agent.kill()

@@ -87,7 +87,8 @@ def test_files_outside_are_refused_whatever_their_mode(room, shell, host_folder)
     )
     _, heard = shell(room, line)
     assert heard.text == "ours is read\n"
-    assert heard.errors.count("ermission denied") + heard.errors.count("not permitted") == 13
+    refusals = ("ermission denied", "not permitted", "cross-device link")
+    assert sum(heard.errors.count(words) for words in refusals) == 13
     assert list((host_folder / "open").iterdir()) == []
 
 
@@ -116,7 +117,7 @@ def test_nothing_of_the_runners_environment_or_of_other_processes_is_seen(opened
     _, heard = shell(room, line)
     assert "token-that-must-not-be-seen" not in heard.text
     names = {text.partition("=")[0] for text in heard.text.splitlines()}
-    assert names <= {"HOME", "LANG", "PATH", "PWD", "TMPDIR"}
+    assert names <= {"GIT_CONFIG_NOSYSTEM", "HOME", "LANG", "PATH", "PWD", "TMPDIR"}
     assert heard.errors.count("ermission denied") == 5
 
 
@@ -193,8 +194,8 @@ def test_what_the_level_cannot_give_is_said(connected, shell, opened_on_host, se
     with pytest.raises(CannotStart, match="port 5432 cannot be waited for"):
         connected.is_listening(5432)
     granted = opened_on_host("landlock", network=network("db.test", hosts=("db.test:5432",), everything=False))
-    assert "db.test:5432 can be reached through the proxy alone" in granted.lacks()[0]
-    assert list(connected.lacks()) == []
+    assert "db.test:5432 can be reached through the proxy alone" in granted.lack
+    assert connected.lack == ""
 
 
 def test_tracing_namespaces_and_what_belongs_to_all_are_refused(room, shell, python):
