@@ -75,15 +75,15 @@ def test_an_old_kernel_is_told_what_it_takes(monkeypatch):
     assert found.mend
 
 
-def test_a_home_that_stages_cannot_get_to_is_named(tmp_path):
-    closed = tmp_path / "closed"
+def test_a_home_that_stages_cannot_get_to_is_named(host_folder):
+    closed = host_folder / "closed"
     closed.mkdir(mode=0o700)
     found = probe.probe("landlock", home=closed / "rivet")
     if os.geteuid() != 0:
         assert found.holds, "rooms of an ordinary user's get wherever that user does"
         return
     assert not found.holds
-    assert f"set RIVET_HOME to a folder such as /var/lib/rivet, or chmod o+x {tmp_path.parents[1]}" in found.detail
+    assert f"set RIVET_HOME to a folder such as /var/lib/rivet, or chmod o+x {closed}" in found.detail
 
 
 def test_a_room_that_leaks_is_no_room(monkeypatch):
