@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as fields_of
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -13,6 +14,12 @@ from rivet.domain.retry import ONCE, Retry
 from rivet.domain.states import OnLost
 
 PROTOCOL = 1
+
+
+def _known(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a newer server tells besides, in the same protocol, can be done without."""
+    names = {each.name for each in fields_of(kind)}
+    return {name: value for name, value in told.items() if name in names}
 
 
 class HandsOn(StrEnum):
@@ -51,7 +58,7 @@ class OrderedStage:
         retry, allowed = fields["retry"], fields["allow_failure"]
         fields["retry"] = Retry(**{**retry, "on": tuple(retry["on"])})
         fields["allow_failure"] = tuple(allowed) if isinstance(allowed, list) else bool(allowed)
-        return cls(**fields)
+        return cls(**_known(cls, fields))
 
     def forgives(self, exit_code: int | None) -> bool:
         """Whether a failure with this exit code only warns."""
@@ -170,7 +177,7 @@ class Order:
         fields["secrets"] = None if secrets is None else tuple(str(name) for name in secrets)
         folder = told.get("folder")
         fields["folder"] = None if folder is None else Manifest.read(folder)
-        return cls(**fields)
+        return cls(**_known(cls, fields))
 
     def stage(self, key: StageKey) -> OrderedStage:
         for stage in self.stages:
