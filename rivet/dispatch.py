@@ -116,10 +116,10 @@ class Dispatch:
         except redis.RedisError as error:
             raise Unavailable(f"the broker does not forget runner {runner}: {error}") from error
 
-    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
-        """Set the key that the job's supervisor watches: of all of the job, or of one stage."""
+    def tell_cancelled(self, job: JobId, epoch: Epoch, stage: StageKey | None = None) -> None:
+        """Set the key that the supervisor of the job in that epoch watches: of all of it, or of one stage."""
         try:
-            self._redis.set(cancel_key(job, stage), 1, ex=CANCEL_KEPT_S)
+            self._redis.set(cancel_key(job, stage), epoch, ex=CANCEL_KEPT_S)
         except redis.RedisError as error:
             raise Unavailable(f"the broker took no cancellation: {error}") from error
 

@@ -69,6 +69,9 @@ def _state(entry: Entry) -> dict[str, Any] | None:
         case ControlEvent.REJECTED.value:
             told = {"status": StageStatus.FAILED, "reason": Reason.REJECTED, "rejected_by": data.get("actor")}
             return stage | told | {"why": data.get("why")}
+        case ControlEvent.BEGUN_AGAIN.value:
+            told = {"status": StageStatus.PENDING, "reason": None, "begun_again_by": data.get("actor")}
+            return stage | told
         case ControlEvent.JOB_QUEUED.value:
             return job | {"status": JobStatus.QUEUED, "reason": None, "queue": data.get("queue")}
         case ControlEvent.JOB_STARTED.value:

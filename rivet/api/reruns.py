@@ -17,6 +17,7 @@ from rivet.api.shown import RunShown
 from rivet.domain.errors import Conflict, InvalidPipeline
 from rivet.domain.ids import RunId
 from rivet.domain.rerun import Form
+from rivet.engine.begin_again import begin_again
 from rivet.engine.rerun_run import RerunPlan, RerunRequest, plan_rerun, rerun_run
 from rivet.engine.rerun_sources import Source
 from rivet.store.records import iso
@@ -66,7 +67,7 @@ class StandsShown(BaseModel):
 class SourceShown(BaseModel):
     """`gone` says why it cannot be had; `is_needed`: without it there is no rerun."""
 
-    what: str = Field(description="`workspace`, or the `files` that a stage kept.")
+    what: str = Field(description="`workspace`, the `files` that a stage kept, or the run's `folder`.")
     stage: str
     needed_by: str
     runner: str | None = Field(description="Who has it; null where the server does.")
@@ -95,12 +96,15 @@ class RerunPlanShown(BaseModel):
 @reruns.output(RunShown, status_code=202)
 @reruns.doc(
     operation_id="rerun_run",
-    summary="Run a run again: all of it, what failed, or from a stage on",
+    summary="Run a run again: all of it, what failed, or from a stage on; a stage of one that goes on",
     security="bearer",
 )
 def rerun(run: str, query_data: InProject, json_data: ToRerun) -> Any:
     web, again = the_web(), made_id()
     found = web.runs.find(run, query_data.project)
+    if json_data.stage is not None and json_data.source is None and _goes_on(found):
+        begin_again(found, json_data.stage, the_token().name, store=web.store)
+        return web.runs.one(found, web.base_url), 202
     asked = _asked(found, json_data, None if again is None else RunId(again))
     made = rerun_run(asked, store=web.store, evaluator=web.evaluator, ids=web.ids)
     return web.runs.one(made, web.base_url), 202, {"Location": url_for("runs.read", run=str(made))}
@@ -123,6 +127,12 @@ def plan(run: str, query_data: InProject, json_data: ToRerun) -> Any:
     found = web.runs.find(run, query_data.project)
     asked = _asked(found, json_data, None)
     return _shown(found, plan_rerun(asked, store=web.store, evaluator=web.evaluator, ids=web.ids))
+
+
+def _goes_on(run: RunId) -> bool:
+    with the_web().store.begin() as tx:
+        found = tx.runs.get(run)
+        return found is not None and not found.is_finished
 
 
 def _asked(run: RunId, body: ToRerun, id: RunId | None) -> RerunRequest:

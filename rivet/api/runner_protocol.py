@@ -24,7 +24,19 @@ runner_protocol = APIBlueprint("runner_protocol", __name__, tag="Runner protocol
 MOST_SECONDS = 100 * 365 * 86400.0
 
 
-class Registering(RunnerBody):
+class KeepingBody(RunnerBody):
+    """What a runner says of the workspaces that it keeps."""
+
+    kept_for_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
+    kept_longest_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
+
+    def keeping(self) -> Keeping | None:
+        if self.kept_for_s is None or self.kept_longest_s is None:
+            return None
+        return Keeping(self.kept_for_s, self.kept_longest_s)
+
+
+class Registering(KeepingBody):
     name: str = Field(max_length=200)
     queues: list[str] = Field(min_length=1, max_length=100)
     slots: int = Field(ge=1, le=256)
@@ -34,20 +46,13 @@ class Registering(RunnerBody):
     previous_session: Id | None = None
 
 
-class Beating(RunnerBody):
+class Beating(KeepingBody):
     session: Id
     free_slots: int = Field(ge=0, le=MOST_NUMBER)
     own_queue: int = Field(ge=0, le=MOST_NUMBER)
     holds: list[str] = Field(max_length=10_000)
     keeps: list[Id] = Field(default_factory=list, max_length=10_000)
     leaving: bool = False
-    kept_for_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
-    kept_longest_s: float | None = Field(default=None, ge=0, le=MOST_SECONDS)
-
-    def keeping(self) -> Keeping | None:
-        if self.kept_for_s is None or self.kept_longest_s is None:
-            return None
-        return Keeping(self.kept_for_s, self.kept_longest_s)
 
 
 class Claiming(RunnerBody):
@@ -78,6 +83,7 @@ def register(json_data: Registering) -> Any:
         version=json_data.version,
         protocol=json_data.protocol,
         previous_session=json_data.previous_session,
+        keeping=json_data.keeping(),
     )
     session = register_runner(
         asked, the_token(), store=web.store, ids=web.ids, lease_s=web.settings.lease_seconds

@@ -45,6 +45,8 @@ def rerun(
 ) -> int:
     """Run a run again that has ended: a new run, with the same version, inputs and recorded values.
 
+    Of a run that goes on, --stage begins a stage again that has ended and did not pass.
+
     Without an option all of it. What is not run again stands as it ended, and its outputs, artifacts and kept
     files are there. Before it starts it is said what stands, and what is still there to go on from; where
     something is gone, nothing is started, and the exit code is 2.
@@ -65,6 +67,8 @@ def rerun(
     if file is not None:
         body["source"] = read_source(file)
     path = f"/runs/{found['id']}/rerun"
+    if stage is not None and file is None and not plan_only and found["ended_at"] is None:
+        return _begun_again(client, path, body, follow=follow, quiet=quiet, as_json=as_json)
     planned = _asked(client, f"{path}/plan", body, file)
     if plan_only and as_json:
         click.echo(json.dumps(planned, indent=2))
@@ -84,6 +88,20 @@ def rerun(
     return 0
 
 
+def _begun_again(
+    client: Client, path: str, body: Mapping[str, Any], *, follow: bool, quiet: bool, as_json: bool
+) -> int:
+    """Within a run that goes on."""
+    run = _asked(client, path, body, None, {"Idempotency-Key": str(uuid.uuid4())})
+    if follow:
+        return follow_to_the_end(Follower(client, run, run_name(run), quiet, as_json))
+    if as_json:
+        click.echo(json.dumps(run))
+    elif not quiet:
+        click.echo(f"stage {body['stage']} of {run_name(run)} is begun again")
+    return 0
+
+
 def described(planned: Mapping[str, Any], name: str) -> Iterator[str]:
     """What a rerun would do, for people, in a few lines."""
     yield harmless(f"again   {_listed(planned['again'])}")
@@ -97,6 +115,8 @@ def described(planned: Mapping[str, Any], name: str) -> Iterator[str]:
 def _source(source: Mapping[str, Any]) -> str:
     if source["what"] == "files":
         what = f"the files that {source['stage']} kept"
+    elif source["what"] == "folder":
+        what = "the folder that the run was started with"
     elif source["stage"] == source["needed_by"]:
         what = f"the workspace as {source['stage']} found it"
     else:

@@ -43,6 +43,7 @@ class ControlEvent(StrEnum):
     APPROVAL_ASKED = "approval_asked"
     APPROVED = "approved"
     REJECTED = "rejected"
+    BEGUN_AGAIN = "begun_again"  # {job, stage, actor}: by a person, within a run that goes on
     JOB_ENDED = "job_ended"
     RUN_ENDED = "run_ended"
 

@@ -61,7 +61,7 @@ def scope_of(
     if form is Form.FAILED:
         if not broken:
             raise Conflict(f"{name} passed: nothing of it failed; rerun all of it, or from one of its stages")
-        return Scope(frozenset(_and_what_builds_on(broken, jobs) | last), {})
+        return Scope(frozenset(and_what_builds_on(broken, jobs) | last), {})
     chosen = _chosen(wanted or "", stages, name)
     begun = {stage.job_id for stage in chosen}
     _refuse_blocked(chosen, jobs, stages, name)
@@ -70,7 +70,7 @@ def scope_of(
     begun |= _stopped_with(begun, jobs)
     firsts = {stage.job_id: stage.key for stage in reversed(stages)}
     middle = {stage.job_id: stage.key for stage in chosen if firsts[stage.job_id] != stage.key}
-    return Scope(frozenset(_and_what_builds_on(begun, jobs) | last), middle)
+    return Scope(frozenset(and_what_builds_on(begun, jobs) | last), middle)
 
 
 def _chosen(wanted: str, stages: Sequence[Stage], name: str) -> list[Stage]:
@@ -111,7 +111,7 @@ def _stopped_with(begun: Iterable[JobId], jobs: Sequence[Job]) -> set[JobId]:
     }  # fmt: skip
 
 
-def _and_what_builds_on(begun: Iterable[JobId], jobs: Sequence[Job]) -> set[JobId]:
+def and_what_builds_on(begun: Iterable[JobId], jobs: Sequence[Job]) -> set[JobId]:
     """Those jobs, and all that wait for them or go on from their workspaces, however far behind."""
     found = set(begun)
     while True:

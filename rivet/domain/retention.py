@@ -152,7 +152,10 @@ RUNNER = (
     Kept("session", (Rule.BOUNDED,), "one file"),
     Kept("paused", (Rule.BOUNDED,), "one file, while the runner is paused"),
     Kept("jobs/**", (Rule.PARENT,), "a folder a job, until all that it told is taken in; a day at most"),
-    Kept("kept/**", (Rule.AGE, Rule.PARENT), "workspaces to start from: with their run, a day at most"),
+    Kept(
+        "kept/**", (Rule.AGE, Rule.SIZE),
+        "workspaces to start from, of runs that have ended: `RIVET_KEPT_HOURS`, `RIVET_KEPT_MIB` in all",
+    ),
 )
 
 

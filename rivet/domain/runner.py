@@ -12,6 +12,14 @@ RUNNER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
+class KeepingRule:
+    """How long, and how much in all, is kept of workspaces of runs that have ended."""
+
+    longest_s: float
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Keeping:
     """A runner's word on workspaces: all that jobs left in the last `since_s` seconds are there, each for
     `longest_s` seconds at the most.

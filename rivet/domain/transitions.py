@@ -81,6 +81,17 @@ STAGE: Moves[Stage] = Moves({
     }),
 })
 
+# What has ended moves no more by itself; a person may have it begun again while its run goes on.
+JOB_AGAIN: Moves[Job] = Moves({
+    ended: frozenset({Job.PENDING})
+    for ended in (Job.FAILED, Job.ERRORED, Job.TIMED_OUT, Job.CANCELLED, Job.SKIPPED)
+})
+
+STAGE_AGAIN: Moves[Stage] = Moves({
+    ended: frozenset({Stage.PENDING})
+    for ended in (Stage.FAILED, Stage.ERRORED, Stage.TIMED_OUT, Stage.CANCELLED, Stage.SKIPPED)
+})
+
 ATTEMPT: Moves[Attempt] = Moves({
     Attempt.RUNNING: frozenset({
         Attempt.PASSED, Attempt.FAILED, Attempt.ERRORED, Attempt.TIMED_OUT, Attempt.CANCELLED, Attempt.LOST,

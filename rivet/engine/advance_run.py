@@ -98,7 +98,7 @@ def _end_failed_groups(jobs: Sequence[Job], tx: Tx) -> bool:
             continue
         if job.status is JobStatus.RUNNING:
             if tx.jobs.ask_cancel(job):
-                tx.tell_cancelled(job.id)
+                tx.tell_cancelled(job)
         else:
             end = JobStatus.SKIPPED if job.status is JobStatus.PENDING else JobStatus.CANCELLED
             ended |= end_pending(job, end, Reason.EARLIER_FAILURE, tx)

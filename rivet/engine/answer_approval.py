@@ -30,11 +30,12 @@ def approve(run_id: RunId, key: str, actor: str, answers: Mapping[str, Any], *, 
         what = f'the approval of "{stage.name}"'
         values = check_values(approval.inputs, answers, what)
         tx.stages.note_approval(stage, actor)
+        tx.stages.move(stage, StageStatus.PENDING if stage.spec.has_script else StageStatus.PASSED)
+        # Behind the move: a stage that is to come has set nothing yet.
         for name, value in values.items():
             tx.stages.set_output(run_id, stage.key, name, value)
         told = {"job": str(job.id), "stage": stage.key, "actor": actor}
         tx.records.append(run_id, [(ControlEvent.APPROVED, told)])
-        tx.stages.move(stage, StageStatus.PENDING if stage.spec.has_script else StageStatus.PASSED)
         advance_run(run_id, tx)
 
 

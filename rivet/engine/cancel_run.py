@@ -39,6 +39,6 @@ def cancel_run(run_id: RunId, actor: str, *, store: Store, once: bool = False) -
 def _cancel(job: Job, tx: Tx) -> None:
     if job.status is JobStatus.RUNNING:
         tx.jobs.ask_cancel(job)
-        tx.tell_cancelled(job.id)
+        tx.tell_cancelled(job)
     else:
         end_pending(job, JobStatus.CANCELLED, Reason.CANCELLED_BY, tx)

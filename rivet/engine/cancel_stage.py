@@ -30,7 +30,7 @@ def cancel_stage(run_id: RunId, wanted: str, actor: str, *, store: Store) -> Non
         tx.records.append(run_id, [(ControlEvent.CANCEL_ASKED, {"actor": actor, "stage": stage.key})])
         job = next(job for job in jobs if job.id == stage.job_id)
         if job.status is JobStatus.RUNNING:
-            tx.tell_cancelled(job.id, stage.key)
+            tx.tell_cancelled(job, stage.key)
         else:
             _end_at_once(job, stage, tx)
 

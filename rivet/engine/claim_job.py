@@ -74,7 +74,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
     jobs = tx.jobs.of_run(run.id)
     all_stages = tx.stages.of_run(run.id)
     stages = [stage for stage in all_stages if stage.job_id == job.id]
-    some_ended = any(stage.status in FINISHED_STAGE for stage in all_stages)
+    some_said = any(stage.status in FINISHED_STAGE or stage.approved_by for stage in all_stages)
     source = source_of(job, jobs)
     start = _start(source, job, jobs, tx)
     expires = tx.now().timestamp() + sum(stage.timeout_s for stage in stages) + TICKET_GRACE_S
@@ -88,7 +88,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         lua=version.lua,
         digest=run.plan.digest,
         inputs=run.inputs,
-        outputs=tx.stages.outputs(run.id) if some_ended else {},
+        outputs=tx.stages.outputs(run.id) if some_said else {},
         facts={**run.facts, **(_heading(run, tx) if job.is_last else {})},
         stages=tuple(
             OrderedStage(
@@ -119,7 +119,7 @@ def _order(job: Job, run: Run, session: SessionId, tickets: Tickets, tx: Tx) -> 
         start=start,
         hands_on=what_it_hands_on(job, jobs, all_stages, tx),
         brings=what_it_brings(job, source, jobs, all_stages, tx),
-        output_lists=tx.stages.output_lists(run.id) if some_ended else {},
+        output_lists=tx.stages.output_lists(run.id) if some_said else {},
         folder=tx.folders.get(run.project_id, run.folder) if start is None and run.folder else None,
     )
 

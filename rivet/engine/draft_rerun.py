@@ -164,7 +164,8 @@ class _Drafting:
         first = self.scope.middle.get(job.id)
         if first is None:
             return made
-        return replace(made, origin=self.ended.left.found_by(first, self.basis.ended_job[job.id]))
+        found = self.ended.left.found_by(self.basis.ended_stage[first], self.basis.ended_job[job.id])
+        return replace(made, origin=found)
 
     def stage(self, stage: Stage, id: StageId) -> Stage:
         made = Stage(

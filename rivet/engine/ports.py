@@ -24,7 +24,7 @@ from rivet.domain.ids import (
     TokenId,
     VersionId,
 )
-from rivet.domain.job import Job
+from rivet.domain.job import Job, Origin
 from rivet.domain.pipeline import Checked
 from rivet.domain.record import ControlEvent, Record
 from rivet.domain.run import Run
@@ -137,7 +137,7 @@ class Committed:
 
     queued: list[Queued] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    cancelled: list[tuple[JobId, StageKey | None]] = field(default_factory=list)
+    cancelled: list[tuple[JobId, Epoch, StageKey | None]] = field(default_factory=list)
     turns: list[tuple[ProjectId, str]] = field(default_factory=list)
     reached: list[RunId] = field(default_factory=list)
 
@@ -222,6 +222,9 @@ class Jobs(Protocol):
     def is_at_work(self, job: JobId) -> bool:
         """Is it queued or running by now?"""
 
+    def begin_again(self, job: Job, origin: Origin | None) -> bool:
+        """From an end back to `pending`, as if it were yet to come, with that origin; its epoch stays."""
+
     def ask_cancel(self, job: Job) -> bool:
         """Note that its end was asked for; False where it was before, or has come."""
 
@@ -262,6 +265,9 @@ class Stages(Protocol):
     def of_run(self, run: RunId) -> Sequence[Stage]: ...
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         """From `stage.status`; one that is to begin again (`pending`) has set no outputs."""
+
+    def begin_again(self, stage: Stage) -> bool:
+        """From an end back to `pending`: it has set no outputs, and nobody has approved or cancelled it."""
 
     def ask_cancel(self, stage: Stage, actor: str) -> bool:
         """Note who asked for the end of this stage; False where it has ended or was asked for before."""
@@ -464,8 +470,11 @@ class Tx(Protocol):
     def tell_turn(self, project: ProjectId, turn: str) -> None:
         """After the commit, let whose turn it is now begin."""
 
-    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
-        """After the commit, let the job's supervisor know at once: of all of the job, or of one stage."""
+    def tell_cancelled(self, job: Job, stage: StageKey | None = None) -> None:
+        """After the commit, let the job's supervisor know at once: of all of the job, or of one stage.
+
+        What is begun in a later epoch is not cancelled by that.
+        """
 
 
 class Store(Protocol):

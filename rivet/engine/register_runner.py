@@ -6,7 +6,7 @@ from uuid import UUID
 from rivet.domain.errors import Conflict, Forbidden, InvalidInput, WrongProtocol
 from rivet.domain.ids import SessionId
 from rivet.domain.order import PROTOCOL
-from rivet.domain.runner import QUEUE_NAME, RUNNER_NAME, Runner
+from rivet.domain.runner import QUEUE_NAME, RUNNER_NAME, Keeping, Runner
 from rivet.domain.states import RunnerStatus
 from rivet.engine.ports import Ids, Store, Token
 
@@ -22,6 +22,7 @@ class Registration:
     version: str
     protocol: int
     previous_session: UUID | None
+    keeping: Keeping | None = None
 
 
 def register_runner(
@@ -62,10 +63,9 @@ def register_runner(
                 protocol=asked.protocol,
                 registered_at=tx.now(),
                 seen_at=tx.now(),
-                kept_since=None if known is None else known.kept_since,
-                kept_s=None if known is None else known.kept_s,
             )
         )
+        tx.runners.beat(session, asked.slots, 0, (), asked.keeping)
     return session
 
 

@@ -15,10 +15,10 @@ from rivet.engine.admit_runs import admit_runs
 from rivet.engine.advance_run import advance_run
 from rivet.engine.draft_rerun import Draft, Ended, draft_rerun
 from rivet.engine.expand_matrix import expand_matrices
-from rivet.engine.left_workspaces import left_workspaces
+from rivet.engine.left_workspaces import LeftWorkspaces
 from rivet.engine.plan_pipeline import Planned, plan_pipeline, recorded
 from rivet.engine.ports import Evaluator, Ids, Store, Tx, Version
-from rivet.engine.rerun_sources import FILES, Source, sources_of
+from rivet.engine.rerun_sources import FILES, FOLDER, Source, sources_of
 from rivet.engine.save_pipeline import evaluate
 from rivet.engine.start_run import DEFINED_AS, resolved
 
@@ -110,7 +110,7 @@ def ended_run(run_id: RunId, tx: Tx) -> Ended:
             f"{run.pipeline}#{run.number} goes on; a run is rerun when it has ended. Within one that goes on "
             "`stage` begins a single stage again that has ended"
         )
-    return Ended(run, tx.jobs.of_run(run_id), tx.stages.of_run(run_id), left_workspaces(run_id, tx))
+    return Ended(run, tx.jobs.of_run(run_id), tx.stages.of_run(run_id), LeftWorkspaces(tx))
 
 
 def _edited(
@@ -155,6 +155,8 @@ def _draft(
 def _told(gone: Source, ended: Ended) -> str:
     if gone.what == FILES:
         what = f'the files that "{gone.stage}" kept'
+    elif gone.what == FOLDER:
+        what = "the folder that the run was started with"
     elif gone.stage == gone.needed_by:
         what = f'the workspace as "{gone.stage}" found it'
     else:

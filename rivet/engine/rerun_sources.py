@@ -6,22 +6,24 @@ from datetime import datetime, timedelta
 
 from rivet.domain.ids import StageKey
 from rivet.domain.job import Job, Origin
+from rivet.domain.run import Run
 from rivet.domain.stage import Stage
 from rivet.domain.states import FINISHED_RUN, StageStatus
 from rivet.engine.draft_rerun import Draft, Ended
 from rivet.engine.drop_unused import KEPT_S
 from rivet.engine.hand_on import givers_of, is_kept_for_others
-from rivet.engine.place_job import LIVES, source_of
+from rivet.engine.place_job import source_of
 from rivet.engine.ports import Tx
+from rivet.engine.where_kept import on_runner
 
-WORKSPACE, FILES = "workspace", "files"
+WORKSPACE, FILES, FOLDER = "workspace", "files", "folder"
 _KEEPS = frozenset({StageStatus.PASSED, StageStatus.WARNED})
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """`what` is a `workspace` or kept `files`, `stage` who found, left or kept it, and `needed_by` who begins
-    with it.
+    with it; or the `folder` that the run was started with.
 
     `where` is a runner's name, or None where the server has it. `until` is when it goes at the latest; with
     `gone`, why it cannot be had. `is_needed`: without it the rerun cannot be.
@@ -55,12 +57,19 @@ def _sources(draft: Draft, ended: Ended, tx: Tx) -> Iterator[Source]:
             found = [_on_runner(job.origin, begins, begins, ended, tx)]
         elif source is not None and draft.stands(source):
             found = [_left(source, draft.stands_for[source.id], last_of[source.id].key, begins, ended, tx)]
+        elif source is None and ended.run.folder is not None:
+            found = [_folder(ended.run, begins, tx)]
         if job.origin is None:
             found += _files(job, source, begins, draft, ended, tx)
         for one in found:
             if (one.what, one.stage) not in told and one.where != "":
                 told.add((one.what, one.stage))
                 yield one if not job.is_last or one.gone is None else _not_needed(one)
+
+
+def _folder(run: Run, begins: StageKey, tx: Tx) -> Source:
+    is_there = run.folder is None or tx.folders.get(run.project_id, run.folder) is not None
+    return Source(FOLDER, begins, begins, None, None, None if is_there else "it is not stored any more")
 
 
 def _not_needed(source: Source) -> Source:
@@ -86,21 +95,8 @@ def _left(
 def _on_runner(origin: Origin, stage: StageKey, begins: StageKey, ended: Ended, tx: Tx) -> Source:
     if origin.is_empty:
         return Source(WORKSPACE, stage, begins, "", None)
-    runner = tx.runners.get(origin.runner) if origin.runner is not None else None
-    job = tx.jobs.get(origin.job)
-    at = None if job is None else job.ended_at
-    if runner is None:
-        gone = f"the runner {origin.runner or 'that had it'} is not there any more"
-    elif not ended.left.is_known(origin) and job is not None and job.run_id == ended.run.id:
-        gone = f"the runner {runner.name} did not keep it"
-    elif at is None or runner.kept_since is None or at < runner.kept_since:
-        gone = f"the runner {runner.name} has let go of it"
-    elif runner.status not in LIVES:
-        gone = f"the runner {runner.name} that has it is {runner.status}"
-    else:
-        until = None if runner.kept_s is None else at + timedelta(seconds=runner.kept_s)
-        return Source(WORKSPACE, stage, begins, runner.name, until)
-    return Source(WORKSPACE, stage, begins, origin.runner, None, gone)
+    kept = on_runner(origin, ended.left, tx)
+    return Source(WORKSPACE, stage, begins, kept.runner, kept.until, kept.gone)
 
 
 def _files(

@@ -74,11 +74,11 @@ class StreamWriter:
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not tell the length of {queue}: {error}") from error
 
-    def is_cancelled(self, job: JobId, stage: StageKey) -> CancelScope | None:
-        """Whether the end of the job's run was asked for, or of this stage alone."""
+    def is_cancelled(self, job: JobId, epoch: Epoch, stage: StageKey) -> CancelScope | None:
+        """Whether the end of the job's run was asked for, or of this stage alone, in this epoch."""
         try:
             run, alone = cast(list[Any], self._redis.mget(cancel_key(job), cancel_key(job, stage)))
-            return "run" if run is not None else "stage" if alone is not None else None
+            return "run" if _is_of(run, epoch) else "stage" if _is_of(alone, epoch) else None
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not say whether a job was cancelled: {error}") from error
 
@@ -158,3 +158,8 @@ class StreamReader:
 def _behind(last_id: bytes) -> str:
     millis, _, count = last_id.decode().partition("-")
     return f"{millis}-{int(count) + 1}"
+
+
+def _is_of(cancelled: bytes | str | None, epoch: Epoch) -> bool:
+    """Whether what was cancelled is this epoch, or comes after it."""
+    return cancelled is not None and int(cancelled) >= epoch

@@ -13,10 +13,10 @@ from rivet.domain.states import AttemptStatus, OnLost, Reason, StageStatus
 from rivet.runner.ask_when import CannotAsk, ask_when
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
+from rivet.runner.found import CannotKeep, FoundWorkspaces
 from rivet.runner.journal import Journal
 from rivet.runner.lease import is_still_ours
 from rivet.runner.perform import Outcome, perform
-from rivet.runner.workspaces import forget, remember, restore
 
 LOOK_S = 0.2
 
@@ -86,18 +86,15 @@ class Attempts:
                 return Ended(StageStatus.PENDING, again=True, said=said)
             if waits and not self._wait(number):
                 return self._cancelled()
-            if self._may_be_tried_again():
-                restore(self.folder, self.stage.key)
-                remember(self.folder, self.stage.key)
-            outcome = self._attempt(number, outputs)
+            outcome = self._attempt(number, outputs, self._found(again=waits or self._has_begun(marks)))
             if outcome.status is None:
                 return None
             after = self._after(outcome, number)
             said = (number, outcome.lines)
             if after is not StageStatus.PENDING:
                 lost = outcome.status is AttemptStatus.LOST
-                if not lost:
-                    forget(self.folder, self.stage.key)
+                if not lost and not self.desk.keeps_found:
+                    self._founds.forget(self.stage.key)
                 status = AttemptStatus.LOST if lost else after
                 again = lost and is_begun_again(self.stage, number, self.order.on_lost)
                 return Ended(status, outcome.outputs, outcome.alone, again=again, said=said)
@@ -106,6 +103,34 @@ class Attempts:
 
     def _mine(self, marks: Marks) -> Marks:
         return [mark for mark in marks if mark["stage"] == self.stage.key]
+
+    def _has_begun(self, marks: Marks) -> bool:
+        return any(mark["mark"] == "begin" for mark in self._mine(marks))
+
+    @property
+    def _founds(self) -> FoundWorkspaces:
+        return FoundWorkspaces(self.folder.path)
+
+    def _found(self, *, again: bool) -> str | None:
+        """How the stage finds its workspace, where that is kept; `again`: it is brought back to it first.
+
+        The first stage of a job finds what the job starts from, which others have.
+        """
+        is_needed = self._may_be_tried_again()
+        is_first = self.order.stages[0].key == self.stage.key
+        begins_with = None if self.order.start is None else self.order.start.found_by
+        if not is_needed and (not self.desk.keeps_found or (is_first and begins_with is None)):
+            return None
+        try:
+            if again:
+                self._founds.bring_back(
+                    self.stage.key, self.folder.workspace, self.desk.uids.of(self.folder.path)
+                )
+            return self._founds.note(self.stage.key, self.folder.workspace, is_needed=is_needed)
+        except (CannotKeep, OSError) as error:
+            why = f"workspace: how this stage finds it cannot be kept for another attempt or a rerun: {error}"
+            self.folder.note_said("warn", why)
+            return None
 
     def _may_be_tried_again(self) -> bool:
         """Whether somebody may have to start again from the workspace as it is now, or as it was then."""
@@ -141,11 +166,12 @@ class Attempts:
         self.journal.record(RecordType.ATTEMPT_ENDED, stage=self.stage.key, attempt=number, data=ended)
         return Ended(StageStatus.ERRORED)
 
-    def _attempt(self, number: int, outputs: Mapping[str, Any]) -> Outcome:
+    def _attempt(self, number: int, outputs: Mapping[str, Any], found: str | None) -> Outcome:
         if not is_still_ours(self.order, self.folder, self.desk):
             return Outcome(None)
         self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
-        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number)
+        told = {} if found is None else {"workspace": found}
+        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number, data=told)
         return perform(
             self.order, self.stage, number, self.desk, self.folder, self.journal, outputs=outputs,
             left_s=self._left_s(),
@@ -158,7 +184,7 @@ class Attempts:
         """Before a retry: the delay, in which the slot is kept. False where the stage was cancelled."""
         until = time.monotonic() + min(self.stage.retry.delay_before(number), max(self._left_s(), 0.0))
         while time.monotonic() < until:
-            if self.desk.stream_says_cancelled(self.order.job, self.stage.key) is not None:
+            if self.desk.stream_says_cancelled(self.order.job, self.order.epoch, self.stage.key) is not None:
                 return False
             is_still_ours(self.order, self.folder, self.desk)
             time.sleep(LOOK_S)
@@ -166,7 +192,7 @@ class Attempts:
 
     def _cancelled(self) -> Ended:
         """The attempt before has been recorded, and the stage waits for the next one: it ends here."""
-        scope = self.desk.stream_says_cancelled(self.order.job, self.stage.key)
+        scope = self.desk.stream_says_cancelled(self.order.job, self.order.epoch, self.stage.key)
         told = {"reason": Reason.CANCELLED_BY}
         self.journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data=told)
         return Ended(StageStatus.CANCELLED, alone=scope == "stage")

@@ -92,7 +92,7 @@ class OwnBench:
             self._stopped = f"it took over {self._most_s:g} s"
         elif self._heeds_cancel and self._stopped is None and now - self._looked_at >= LOOK_S:
             self._looked_at = now
-            if self._desk.stream_says_cancelled(self._order.job, self._stage) == "run":
+            if self._desk.stream_says_cancelled(self._order.job, self._order.epoch, self._stage) == "run":
                 self._stopped = "the run was cancelled"
         return self._stopped
 

@@ -24,7 +24,8 @@ PublishChain = Callable[[JobId, Epoch, Sequence[tuple[StageKey, str]], str], Non
 @dataclass(frozen=True, slots=True)
 class Desk:
     """`jobs` is the folder of all jobs' folders; `zygote` makes the Lua children of this slot; `modules` are
-    what their scripts may call, `limits` the operator's."""
+    what their scripts may call, `limits` the operator's. `keeps_found`: how stages find their workspaces is
+    kept for reruns."""
 
     runner: str
     session: SessionId
@@ -40,13 +41,14 @@ class Desk:
     modules: Modules
     limits: Limits
     publish_chain: PublishChain
+    keeps_found: bool = True
 
     def folder(self, job: JobId) -> JobFolder:
         return JobFolder(self.jobs, job)
 
-    def stream_says_cancelled(self, job: JobId, stage: StageKey) -> CancelScope | None:
+    def stream_says_cancelled(self, job: JobId, epoch: Epoch, stage: StageKey) -> CancelScope | None:
         """Was run or stage cancelled? Not known while Redis is away: the lease's answer will tell."""
         try:
-            return self.stream.is_cancelled(job, stage)
+            return self.stream.is_cancelled(job, epoch, stage)
         except Unavailable:
             return None

@@ -126,7 +126,7 @@ class LeaseKeeper:
         while not self._over.wait(LOOK_S):
             if self._reason is None:
                 with contextlib.suppress(Unavailable):
-                    scope = self._desk.stream.is_cancelled(self._order.job, self._stage)
+                    scope = self._desk.stream.is_cancelled(self._order.job, self._order.epoch, self._stage)
                     if scope is not None:
                         self._stop(_CANCELLED[scope])
 

@@ -19,9 +19,12 @@ from rivet.journal.spool import Spool, read_spool
 from rivet.runner.attempts import Attempts, Ended, attempt_number
 from rivet.runner.desk import Desk
 from rivet.runner.folder import Busy, JobFolder
+from rivet.runner.found import EMPTY, KEPT, FoundWorkspaces
 from rivet.runner.journal import Journal
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.travel import store_workspace
+from rivet.runner.tree import is_empty
+from rivet.runner.workspaces import note_end
 
 _log = logging.getLogger(__name__)
 
@@ -149,12 +152,12 @@ class _Work:
             return StageStatus.CANCELLED, Reason.CANCELLED_BY
         if any(mark["status"] not in _GOES_ON and not mark.get("by_rule") for mark in ends):
             return StageStatus.SKIPPED, Reason.EARLIER_FAILURE
-        if self.desk.stream_says_cancelled(self.order.job, self.stage.key) is not None:
+        if self.desk.stream_says_cancelled(self.order.job, self.order.epoch, self.stage.key) is not None:
             return StageStatus.CANCELLED, Reason.CANCELLED_BY
         return StageStatus.PENDING, None
 
     def _is_cancelled_alone(self) -> bool:
-        return self.desk.stream_says_cancelled(self.order.job, self.stage.key) == "stage"
+        return self.desk.stream_says_cancelled(self.order.job, self.order.epoch, self.stage.key) == "stage"
 
     def _close_job(self, told: dict[str, Any], spool: Spool, journal: Journal) -> None:
         """Write the journal's last record: after the last stage, or where the job is to be begun again."""
@@ -164,7 +167,15 @@ class _Work:
         if not spool.tail or spool.tail[-1].type is not RecordType.JOB_DONE:
             if self.order.hands_on is HandsOn.STORED:
                 self._store_workspace(spool, journal)
-            journal.record(RecordType.JOB_DONE, data={"again": True} if again else {})
+            journal.record(RecordType.JOB_DONE, data={"again": True} if again else self._left())
+            if self.order.hands_on is not HandsOn.NOTHING or FoundWorkspaces(self.folder.path).is_there:
+                note_end(self.folder)
+
+    def _left(self) -> dict[str, Any]:
+        """What the job leaves for those that go on from it, also in reruns."""
+        if self.order.hands_on is HandsOn.NOTHING or not self.folder.workspace.is_dir():
+            return {}
+        return {"workspace": EMPTY if is_empty(self.folder.workspace) else KEPT}
 
     def _store_workspace(self, spool: Spool, journal: Journal) -> None:
         """Where all has gone well; the log of the last attempt says what became of it."""

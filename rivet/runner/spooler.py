@@ -14,10 +14,11 @@ from rivet.domain.errors import BadRecord, Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.domain.order import HandsOn
 from rivet.domain.record import RecordType, pack
-from rivet.domain.runner import own_queue_of
+from rivet.domain.runner import KeepingRule, own_queue_of
 from rivet.journal.spool import read_spool
 from rivet.journal.stream import StreamWriter
 from rivet.runner.folder import JobFolder
+from rivet.runner.found import FoundWorkspaces
 from rivet.runner.workspaces import Workspaces
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Spooler:
     publish_again: Callable[[JobId, Epoch], None]
     drain: Callable[[], None]
     pause: Callable[[bool], None]
+    keeping: KeepingRule
     _progress: dict[tuple[JobId, Epoch], _Progress] = field(default_factory=dict)
     _beat_at: float = 0.0
     _draining: bool = False
@@ -176,8 +178,10 @@ class Spooler:
         self.stream.forget(*key)
         if folder.epochs() == [key[1]]:
             order = folder.order(key[1])
-            if order is not None and order.hands_on is not HandsOn.NOTHING:
-                self._workspaces.keep(folder)
+            if order is not None and (
+                order.hands_on is not HandsOn.NOTHING or FoundWorkspaces(folder.path).is_there
+            ):
+                self._workspaces.keep(folder, order.hands_on)
             folder.remove()
         else:
             for file in folder.path.glob(f"*.{key[1]}*"):
@@ -198,7 +202,9 @@ class Spooler:
             "free_slots": free_slots,
             "own_queue": own_queue,
             "holds": sorted(str(job) for job in holds),
-            "keeps": sorted(str(job) for job in (*self._begun_again, *self._workspaces.kept()))[:MOST_KEPT],
+            "keeps": self._to_let_go()[:MOST_KEPT],
+            "kept_for_s": self._workspaces.since_s(),
+            "kept_longest_s": self.keeping.longest_s,
         }
         try:
             answer = self.client.call("POST", "/runner/heartbeat", body, timeout_s=self.lease_s / 2)
@@ -229,6 +235,10 @@ class Spooler:
         """By the other way that a runner has: nobody is to be judged for an API that does not answer it."""
         with contextlib.suppress(Unavailable):
             self.stream.say_cut_off(self.lease_s)
+
+    def _to_let_go(self) -> list[str]:
+        """Jobs whose workspaces are to go if their runs have ended."""
+        return [str(job) for job in (*sorted(self._begun_again), *self._workspaces.too_much(self.keeping))]
 
     def _let_go_of_workspace(self, job: JobId) -> None:
         """Its run has ended, and it is not begun again."""

@@ -5,15 +5,16 @@ import time
 
 from rivet.client import ApiProblem, ApiUnreachable
 from rivet.domain.artifact import Contents
-from rivet.domain.ids import Epoch, JobId
+from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL, Order
 from rivet.domain.states import FINISHED_STAGE, StageStatus
 from rivet.modules.contract import CallError
 from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.folder import Busy, JobFolder, now_s, remove_tree
+from rivet.runner.found import FoundWorkspaces
 from rivet.runner.room import prepare_workspace
 from rivet.runner.travel import lay_out
-from rivet.runner.workspaces import WorkspaceLost, Workspaces, restore
+from rivet.runner.workspaces import WorkspaceLost, Workspaces
 
 _log = logging.getLogger(__name__)
 
@@ -55,15 +56,18 @@ def publish_rest(order: Order, folder: JobFolder, publish_chain: PublishChain) -
 def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
     """As the first stage that has not ended found it; else what the job starts from, or an empty one."""
     first = next((stage for stage in order.stages if StageStatus(stage.status) not in FINISHED_STAGE), None)
-    known = first is not None and restore(folder, first.key)
-    goes_on = known or any(StageStatus(stage.status) in _LEFT_SOMETHING for stage in order.stages)
-    if not goes_on:
+    found = FoundWorkspaces(folder.path)
+    known = first is not None and _brought_back(first.key, found, folder, desk)
+    begins_with = None if order.start is None else order.start.found_by
+    left_something = any(StageStatus(stage.status) in _LEFT_SOMETHING for stage in order.stages)
+    if not known and (not left_something or (first is not None and begins_with == first.key)):
         remove_tree(folder.workspace)
         remove_tree(folder.home)
+        found.forget_all()
     is_new = not folder.workspace.exists()
     stored: list[Contents] = []
     workspaces = Workspaces(desk.jobs)
-    if is_new and order.start is not None:
+    if is_new and order.start is not None and not order.start.is_empty:
         try:
             workspaces.start(folder, order.start, desk.uids.of)
         except WorkspaceLost as lost:
@@ -83,6 +87,15 @@ def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
             lay_out(order, first.key, [*stored, *order.brings], desk, folder, folder.note_said)
         except CallError as error:
             folder.note_trouble(str(error))
+
+
+def _brought_back(stage: StageKey, found: FoundWorkspaces, folder: JobFolder, desk: Desk) -> bool:
+    """Whether the workspace is as the stage found it: it was begun here, and is to be begun again."""
+    try:
+        return found.bring_back(stage, folder.workspace, desk.uids.of(folder.path))
+    except OSError as error:
+        _log.warning("how stage %s found its workspace cannot be brought back: %s", stage, error)
+        return False
 
 
 def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None:

@@ -25,8 +25,7 @@ class StageUids:
             return int(note.read_text())
         with open(self._jobs / "uids.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            notes = [*self._jobs.glob("*/uid"), *self._jobs.parent.glob("kept/*/uid")]
-            taken = {int(note.read_text()) for note in notes}
+            taken = {int(note.read_text()) for note in self._jobs.glob("*/uid")}
             for uid in range(self._first, self._last):
                 if uid not in taken:
                     note.write_text(str(uid))

@@ -9,6 +9,7 @@ from rivet.domain.ids import Epoch, JobId, RunId, SessionId
 from rivet.domain.job import Group, Job, Origin
 from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
+from rivet.domain.transitions import JOB_AGAIN
 from rivet.engine.ports import Committed, Queued
 from rivet.store.pauses import IS_PAUSED, NOT_PAUSED
 from rivet.store.runs import reason_of
@@ -92,6 +93,18 @@ _OF_GOING_RUNS = (
 _ADD_WAITS = text(
     "UPDATE job SET waits_for = waits_for || CAST(:more AS uuid[]) "
     "WHERE run_id = :run AND :job = ANY (waits_for)"
+)
+_BEGIN_AGAIN = (
+    update(JOB)
+    .where(JOB.c.id == bindparam("job"), JOB.c.epoch == bindparam("in_epoch"))
+    .where(JOB.c.status == bindparam("was"))
+    .values(
+        status=JobStatus.PENDING.value,
+        reason=None,
+        ended_at=None,
+        is_cancelled=False,
+        origin=bindparam("begins", type_=JOB.c.origin.type),
+    )
 )
 _ASK_CANCEL = (
     update(JOB)
@@ -199,6 +212,13 @@ class PostgresJobs:
     def is_at_work(self, job: JobId) -> bool:
         found = self.get(job)
         return found is not None and found.status in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+    def begin_again(self, job: Job, origin: Origin | None) -> bool:
+        JOB_AGAIN.check(job.status, JobStatus.PENDING)
+        self._seen.changed("jobs")
+        told = {"job": job.id, "in_epoch": job.epoch, "was": job.status.value}
+        begins = None if origin is None else origin.as_dict()
+        return self._connection.execute(_BEGIN_AGAIN, {**told, "begins": begins}).rowcount == 1
 
     def ask_cancel(self, job: Job) -> bool:
         self._seen.changed("jobs")

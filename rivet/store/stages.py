@@ -25,6 +25,7 @@ from rivet.domain.stage import Attempt, Spec, Stage
 from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
+from rivet.domain.transitions import STAGE_AGAIN
 from rivet.store.plain_json import storable, to_json
 from rivet.store.records import MOST_LINES
 from rivet.store.runs import reason_of
@@ -45,6 +46,17 @@ _MOVE = (
         status=_TO,
         reason=bindparam("why"),
         waiting_since=case((_TO.in_([StageStatus.WAITING.value]), func.now()), else_=None),
+    )
+)
+_BEGIN_AGAIN = (
+    update(STAGE)
+    .where(STAGE.c.id == bindparam("stage"), STAGE.c.status == bindparam("was"))
+    .values(
+        status=StageStatus.PENDING.value,
+        reason=None,
+        waiting_since=None,
+        cancelled_by=None,
+        approved_by=None,
     )
 )
 _ASK_CANCEL = (
@@ -203,6 +215,14 @@ class PostgresStages:
         if to is StageStatus.PENDING:
             self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
         return moved.rowcount == 1
+
+    def begin_again(self, stage: Stage) -> bool:
+        STAGE_AGAIN.check(stage.status, StageStatus.PENDING)
+        self._seen.changed("stages")
+        told = {"stage": stage.id, "was": stage.status.value}
+        begun = self._connection.execute(_BEGIN_AGAIN, told)
+        self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
+        return begun.rowcount == 1
 
     def ask_cancel(self, stage: Stage, actor: str) -> bool:
         if MOVES.is_terminal(stage.status):

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, func, select
 
-from rivet.domain.ids import JobId, ProjectId, RunId, StageKey
+from rivet.domain.ids import ProjectId, RunId, StageKey
+from rivet.domain.job import Job
 from rivet.engine.ports import Committed, Tx
 from rivet.store.answered import PostgresAnswered
 from rivet.store.artifacts import PostgresArtifacts
@@ -118,5 +119,5 @@ class Transaction:
     def tell_turn(self, project: ProjectId, turn: str) -> None:
         self._committed.turns.append((project, turn))
 
-    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
-        self._committed.cancelled.append((job, stage))
+    def tell_cancelled(self, job: Job, stage: StageKey | None = None) -> None:
+        self._committed.cancelled.append((job.id, job.epoch, stage))

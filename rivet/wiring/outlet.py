@@ -42,8 +42,8 @@ class Outlet:
 
     def __call__(self, committed: Committed) -> None:
         try:
-            for job, stage in committed.cancelled:
-                self._dispatch.tell_cancelled(job, stage)
+            for job, epoch, stage in committed.cancelled:
+                self._dispatch.tell_cancelled(job, epoch, stage)
             if committed.queued:
                 self._publish(committed)
             if committed.entries:

@@ -31,6 +31,7 @@ from rivet.runner.desk import Desk, PublishChain
 from rivet.runner.reach import ReachPolicy
 from rivet.runner.tools import ToolRoots, find_tools, passable
 from rivet.runner.uids import StageUids
+from rivet.runner.workspaces import Workspaces
 from rivet.sandbox.isolation.host import is_on_host
 from rivet.sandbox.isolation.probe import probe
 from rivet.sandbox.lua import Zygote
@@ -156,6 +157,8 @@ def _register(
     note = folder / "session"
     client = Client(settings.url, settings.token, timeout_s=10)
     body = {
+        "kept_for_s": Workspaces(folder / "jobs").since_s(),
+        "kept_longest_s": settings.keeping().longest_s,
         "name": settings.runner_name,
         "queues": queues,
         "slots": slots,
@@ -257,6 +260,7 @@ def desk_of(station: Station, app: Celery) -> Desk:
         zygote=Zygote(uids.of_lua),
         modules=station.modules,
         limits=settings.limits(),
+        keeps_found=settings.kept_mib > 0 and settings.kept_hours > 0,
         publish_chain=chain_publisher(app, settings.runner_name),
     )
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
 from rivet.domain.field_rules import Most, TimeLimits
 from rivet.domain.limits import KIB, MIB, Limits
 from rivet.domain.retention import Keep
+from rivet.domain.runner import KeepingRule
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 
@@ -128,6 +129,14 @@ class Settings(BaseSettings):
     keep_runners_days: int = Field(
         default=30, ge=1, le=36500, description="How long a runner that is gone stays listed, in days."
     )
+    kept_hours: float = Field(
+        default=24.0, ge=0, description="How long a runner keeps workspaces of ended runs, for reruns."
+    )
+    kept_mib: int = Field(
+        default=10 * 1024,
+        ge=0,
+        description="How much of it a runner keeps in all, the newest; 0: no rerun from the middle of a job.",
+    )
     public_metrics: bool = Field(
         default=False, description="true: `/metrics` is served to whoever asks, without a token."
     )
@@ -199,6 +208,10 @@ class Settings(BaseSettings):
             caches_bytes=self.keep_caches_mib * MIB,
             runners_days=self.keep_runners_days,
         )
+
+    def keeping(self) -> KeepingRule:
+        """What a runner keeps of workspaces."""
+        return KeepingRule(self.kept_hours * 3600.0, self.kept_mib * MIB)
 
     def stage_uid_range(self) -> tuple[int, int]:
         """First and last user id for workspaces."""

@@ -69,6 +69,7 @@ def _spooler(settings: Settings, told: dict[str, Any]) -> Spooler:
         publish_again=PublishAside(publish_again),
         drain=lambda: os.kill(told["parent"], signal.SIGTERM),
         pause=PauseNote(Path(told["folder"])).write,
+        keeping=settings.keeping(),
     )
 
 

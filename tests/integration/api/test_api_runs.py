@@ -152,7 +152,7 @@ def test_a_second_runner_of_a_name_that_lives_is_refused(api):
 def test_a_heartbeat_is_answered_and_an_unknown_session_fenced(api):
     told = {"free_slots": 1, "own_queue": 0, "holds": []}
     answer = api.as_runner("POST", "/runner/heartbeat", told | {"session": api.register("beating")})
-    assert answer.json == {"drain": False, "publish_again": [], "let_go": []}
+    assert answer.json == {"drain": False, "publish_again": [], "let_go": [], "paused": False}
     assert "beating" in [one["name"] for one in api.ask("GET", "/runners").json["items"]]
     fenced = api.as_runner("POST", "/runner/heartbeat", told | {"session": str(uuid.uuid4())})
     assert (fenced.status, fenced.json["code"]) == (409, "fenced")

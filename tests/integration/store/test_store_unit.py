@@ -49,9 +49,9 @@ def test_cancelled_jobs_and_entries_are_told_in_one_piece(told, a_run):
     told.commits.clear()
     with told.store.begin() as tx:
         tx.records.append(planned.run.id, [(ControlEvent.CANCEL_ASKED, {"actor": "bob"})])
-        tx.tell_cancelled(planned.job.id)
+        tx.tell_cancelled(planned.job)
     assert [entry.type for entry in told.commits[0].entries] == ["cancel_asked"]
-    assert told.commits[0].cancelled == [(planned.job.id, None)]
+    assert told.commits[0].cancelled == [(planned.job.id, planned.job.epoch, None)]
 
 
 def test_an_absent_server_is_unavailable(tmp_path):

@@ -13,7 +13,7 @@ from rivet.domain import transitions
 from rivet.domain.artifact import Contents
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import Epoch, JobId, PipelineId, ProjectId, RunId, StageKey, TokenId, VersionId
-from rivet.domain.job import Job
+from rivet.domain.job import Job, Origin
 from rivet.domain.keeping import Paths
 from rivet.domain.pause import Pause, Paused
 from rivet.domain.record import Record
@@ -130,8 +130,8 @@ class _Tx:
     def tell_reached(self, run: RunId) -> None:
         self._world.reached.append(run)
 
-    def tell_cancelled(self, job: JobId, stage: StageKey | None = None) -> None:
-        self._world.cancelled.append((job, stage))
+    def tell_cancelled(self, job: Job, stage: StageKey | None = None) -> None:
+        self._world.cancelled.append((job.id, stage))
 
 
 class _Of:
@@ -241,6 +241,12 @@ class _Jobs(_Of):
     def is_at_work(self, job: JobId) -> bool:
         return self.w.jobs[job].status in (JobStatus.QUEUED, JobStatus.RUNNING)
 
+    def begin_again(self, job: Job, origin: Origin | None) -> bool:
+        transitions.JOB_AGAIN.check(job.status, JobStatus.PENDING)
+        return self._guarded(
+            job, status=JobStatus.PENDING, reason=None, ended_at=None, is_cancelled=False, origin=origin
+        )
+
     def ask_cancel(self, job: Job) -> bool:
         now = self.w.jobs[job.id]
         self.w.jobs[job.id] = replace(now, is_cancelled=True)
@@ -321,6 +327,18 @@ class _Stages(_Of):
         if to is StageStatus.PENDING:
             for key in [key for key in self.w.outputs if key[:2] == (stage.run_id, stage.key)]:
                 del self.w.outputs[key]
+        return True
+
+    def begin_again(self, stage: Stage) -> bool:
+        transitions.STAGE_AGAIN.check(stage.status, StageStatus.PENDING)
+        now = self.w.stages[stage.id]
+        if now.status is not stage.status:
+            return False
+        self.w.stages[stage.id] = replace(
+            now, status=StageStatus.PENDING, reason=None, cancelled_by=None, approved_by=None
+        )
+        for key in [key for key in self.w.outputs if key[:2] == (stage.run_id, stage.key)]:
+            del self.w.outputs[key]
         return True
 
     def ask_cancel(self, stage: Stage, actor: str) -> bool:

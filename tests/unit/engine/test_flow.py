@@ -360,10 +360,13 @@ def test_an_approval_waits_for_a_person_and_holds_nothing():
 
 
 def test_an_approval_with_a_script_runs_it_when_it_was_given():
-    run = flow(stage("ask", approval={"message": "Go?"}, script=F))
+    run = flow(stage("ask", approval={"message": "Go?", "inputs": {"where": {"type": "string"}}}, script=F))
     assert run.run_status is RunStatus.WAITING
-    approve(run.store.run().id, "ask", "bob", {}, store=run.store)
-    run.perform("ask")
+    approve(run.store.run().id, "ask", "bob", {"where": "here"}, store=run.store)
+    order = run.claim("ask")
+    assert order.outputs == {"where": "here"}
+    run.finish(order)
+    assert run.store.world.outputs[run.store.run().id, "ask", "where"] == "here"
     assert run.run_status is RunStatus.PASSED
 
 

@@ -235,6 +235,20 @@ def test_from_a_stage_on_begins_in_the_middle_of_its_job_with_the_workspace_as_i
     assert (order.start.job, order.start.found_by, order.start.is_empty) == (was.id, "b", False)
 
 
+def test_from_a_stage_that_stands_in_a_rerun_its_workspace_is_where_it_ran():
+    flow = again(stage("a"), stage("b"), stage("c"))
+    flow.workspace = "kept"
+    was = flow.job_of("b")
+    flow.perform("a", c="failed")
+    flow.rerun(Form.FROM, "c")
+    flow.perform("c", c="failed")
+    flow.rerun(Form.FROM, "b")
+    assert flow.standing() == {"a"}
+    start = flow.claim("b").start
+    assert start is not None
+    assert (start.job, start.found_by) == (was.id, "b")
+
+
 def test_an_empty_workspace_is_had_anywhere():
     flow = again(stage("a"), stage("b"))
     flow.workspace = "empty"

@@ -49,7 +49,7 @@ def folder(tmp_path, order) -> JobFolder:
 
 
 def desk(api: Api) -> Any:
-    stream = SimpleNamespace(is_cancelled=lambda _job, _stage: None)
+    stream = SimpleNamespace(is_cancelled=lambda _job, _epoch, _stage: None)
     return SimpleNamespace(client=api, stream=stream, lease_s=LEASE_S)
 
 

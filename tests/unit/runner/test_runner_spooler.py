@@ -13,6 +13,7 @@ from rivet.client import ApiProblem, ApiUnreachable
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, SessionId
 from rivet.domain.record import RecordType, unpack
+from rivet.domain.runner import KeepingRule
 from rivet.journal.spool import Spool
 from rivet.runner.folder import JobFolder
 from rivet.runner.journal import Journal
@@ -86,6 +87,7 @@ def spooler(tmp_path, api: Api, stream: Stream, publish_again: Any = lambda *_: 
     return Spooler(
         runner="runner", session=SessionId(uuid4()), jobs=tmp_path, slots=2, lease_s=0.0, client=api,
         stream=stream, publish_again=publish_again, drain=lambda: None, pause=PauseNote(tmp_path).write,
+        keeping=KeepingRule(86400.0, 10**9),
     )
 
 
