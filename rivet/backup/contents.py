@@ -21,6 +21,7 @@ TABLES = (
     "kept_files",
     "test_case",
     "coverage",
+    "moved_log",
     "dropped_day",
     "record",
     "tally",

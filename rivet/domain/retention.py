@@ -80,6 +80,7 @@ TABLES = (
         "drop_days", LOGS,
     ),
     Kept("dropped_day", _WITH_RUN, "until no run of that day is left", "drop_days", LOGS),
+    Kept("moved_log", _WITH_RUN, "its run's day of records", "drop_days", LOGS),
     Kept("test_case", _WITH_RUN, "its run", group=REPORTS),
     Kept("coverage", _WITH_RUN, "its run", group=REPORTS),
     Kept(

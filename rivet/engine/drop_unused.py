@@ -3,11 +3,12 @@ that were never published, blobs, and their pieces.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import timedelta
 
 from rivet.domain.ids import ProjectId
 from rivet.engine.kept_ports import BlobStore
-from rivet.engine.ports import Store
+from rivet.engine.ports import Store, Tx
 
 KEPT_S = 24 * 3600.0
 """How long after a run's end its workspaces and kept files stay, so that something may go on from them."""
@@ -28,23 +29,29 @@ def drop_unused(*, store: Store, blobs: BlobStore, kept_s: float = KEPT_S, unuse
     with store.begin() as tx:
         tx.snapshots.forget_of_ended(kept_s)
         tx.keeps.forget_of_ended(kept_s)
-    with store.begin() as tx:
-        before = tx.now() - timedelta(seconds=unused_s)
-        tx.expiry.drop_versions(before, BATCH)
-        tx.expiry.drop_folders(before, BATCH)
-    with store.begin() as tx:
-        tx.blobs.forget_unused(unused_s)
+    unused = timedelta(seconds=unused_s)
+    _until_none_is_left(lambda tx: tx.expiry.drop_versions(tx.now() - unused, BATCH), store)
+    _until_none_is_left(lambda tx: tx.expiry.drop_folders(tx.now() - unused, BATCH), store)
+    _until_none_is_left(lambda tx: tx.blobs.forget_unused(unused_s, BATCH), store)
     dropped = 0
     while True:
         with store.begin() as tx:
             if not tx.parts.may_drop():
                 return dropped
-            unused = tx.blobs.take_unused_pieces(unused_s, BATCH)
+            taken = tx.blobs.take_unused_pieces(unused_s, BATCH)
             by_project: defaultdict[ProjectId, list[str]] = defaultdict(list)
-            for project, digest in unused:
+            for project, digest in taken:
                 by_project[project].append(digest)
             for project, digests in by_project.items():
                 blobs.drop(project, digests)
-        dropped += len(unused)
-        if len(unused) < BATCH:
+        dropped += len(taken)
+        if len(taken) < BATCH:
             return dropped
+
+
+def _until_none_is_left(forget: Callable[[Tx], int], store: Store) -> None:
+    """In batches, each a transaction of its own."""
+    forgotten = BATCH
+    while forgotten == BATCH:
+        with store.begin() as tx:
+            forgotten = forget(tx)

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 from rivet.domain.blob import PIECE_BYTES, Manifest
 from rivet.domain.errors import InvalidInput
-from rivet.domain.ids import ProjectId
-from rivet.engine.drop_unused import FRESH_S
 from rivet.engine.keep_blob import keep_blob
+from rivet.engine.keep_piece import keep_made_piece
 from rivet.engine.kept_ports import BlobStore
 from rivet.engine.ports import Store
 from rivet.engine.save_pipeline import project_of
@@ -34,7 +33,7 @@ def keep_folder(
         if not pieces and len(waiting) >= len(_ZSTD):
             _check_beginning(waiting)
         while len(waiting) >= PIECE_BYTES:
-            pieces.append(_keep_piece(home, bytes(waiting[:PIECE_BYTES]), store, blobs))
+            pieces.append(keep_made_piece(home, bytes(waiting[:PIECE_BYTES]), store=store, blobs=blobs))
             del waiting[:PIECE_BYTES]
     if not pieces:
         _check_beginning(waiting)
@@ -43,7 +42,7 @@ def keep_folder(
             f"the folder that was sent has the SHA-256 {whole.hexdigest()}, and its address says {digest}"
         )
     if waiting:
-        pieces.append(_keep_piece(home, bytes(waiting), store, blobs))
+        pieces.append(keep_made_piece(home, bytes(waiting), store=store, blobs=blobs))
     manifest = Manifest(size, digest, tuple(pieces))
     with store.begin() as tx:
         if tx.folders.touch(home, digest):
@@ -58,17 +57,3 @@ def keep_folder(
 def _check_beginning(sent: bytearray) -> None:
     if not sent.startswith(_ZSTD):
         raise InvalidInput("a folder is sent as a tar packed with zstd; what was sent begins otherwise")
-
-
-def _keep_piece(project: ProjectId, content: bytes, store: Store, blobs: BlobStore) -> str:
-    digest = hashlib.sha256(content).hexdigest()
-    with store.begin() as tx:
-        if tx.blobs.touch_piece(project, digest, FRESH_S):
-            return digest
-    stored = blobs.add(project, digest, content)
-    with store.begin() as tx:
-        tx.blobs.add_piece(project, digest, len(content), stored)
-    if not blobs.has(project, digest):
-        # It was dropped in between; once noted it is safe.
-        blobs.add(project, digest, content)
-    return digest

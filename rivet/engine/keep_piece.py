@@ -1,8 +1,9 @@
 """Keep a piece of a blob that a runner sends: once, however often it is sent."""
 
+import hashlib
 from collections.abc import Sequence
 
-from rivet.domain.ids import Epoch, JobId, SessionId
+from rivet.domain.ids import Epoch, JobId, ProjectId, SessionId
 from rivet.engine.drop_unused import FRESH_S
 from rivet.engine.held_job import held_job
 from rivet.engine.kept_ports import BlobStore
@@ -34,6 +35,21 @@ def keep_piece(
         tx.blobs.add_piece(run.project_id, digest, size, len(packed))
     if not blobs.has(run.project_id, digest):
         blobs.put(run.project_id, digest, packed)
+
+
+def keep_made_piece(project: ProjectId, content: bytes, *, store: Store, blobs: BlobStore) -> str:
+    """Store a piece that was cut here; its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    with store.begin() as tx:
+        if tx.blobs.touch_piece(project, digest, FRESH_S):
+            return digest
+    stored = blobs.add(project, digest, content)
+    with store.begin() as tx:
+        tx.blobs.add_piece(project, digest, len(content), stored)
+    if not blobs.has(project, digest):
+        # It was dropped in between; once noted it is safe.
+        blobs.add(project, digest, content)
+    return digest
 
 
 def missing_pieces(

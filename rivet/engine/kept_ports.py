@@ -50,8 +50,8 @@ class Blobs(Protocol):
     def forget(self, blob: UUID) -> None:
         """Unless something refers to it. Its pieces stay: others may have them too."""
 
-    def forget_unused(self, older_than_s: float) -> int:
-        """All of that age to which nothing refers; how many."""
+    def forget_unused(self, older_than_s: float, limit: int) -> int:
+        """Those of that age to which nothing refers, `limit` at most; how many."""
 
     def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
         """Forget pieces that no blob has and that were not used for so long; which they were.

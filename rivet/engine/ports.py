@@ -41,7 +41,7 @@ from rivet.domain.states import (
 from rivet.engine.kept_ports import Answered, Artifacts, Blobs, Caches, Folders, Keeps, Reports, Snapshots
 from rivet.engine.pause_ports import Pauses
 from rivet.engine.project_ports import Projects
-from rivet.engine.retention_ports import Expiry, RecordDays, Sizes
+from rivet.engine.retention_ports import Expiry, MovedLogs, RecordDays, Sizes
 from rivet.engine.secret_ports import Secrets
 
 
@@ -459,6 +459,8 @@ class Tx(Protocol):
     def record_days(self) -> RecordDays: ...
     @property
     def expiry(self) -> Expiry: ...
+    @property
+    def moved_logs(self) -> MovedLogs: ...
     @property
     def sizes(self) -> Sizes: ...
     def now(self) -> datetime:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
-from rivet.domain.ids import RunId
+from rivet.domain.ids import ProjectId, RunId
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +83,30 @@ class Sizes(Protocol):
 
     def note(self, now: datetime, sizes: Mapping[str, int]) -> None: ...
     def forget(self, before: datetime) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the body of the record at `pos` is in its run's blob: `size` bytes from `at` on."""
+
+    pos: int
+    at: int
+    size: int
+
+
+class MovedLogs(Protocol):
+    """Logs of ended runs that were moved out of the database."""
+
+    def to_move(
+        self, ended_since: datetime, ended_before: datetime, limit: int
+    ) -> Sequence[tuple[RunId, ProjectId, datetime]]:
+        """Runs that ended in between and were not looked at yet, with their end, oldest first."""
+
+    def bodies(self, run: RunId, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """Of chunks of the run's log that are in the database, by position."""
+
+    def note(self, run: RunId, blob: UUID | None, places: Sequence[Place]) -> bool:
+        """The bodies at these places are in that blob, and in the database no more; None: there were none.
+
+        False where the run or one of the records is gone: then the transaction is not to commit.
+        """

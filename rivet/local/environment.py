@@ -62,6 +62,7 @@ def server_environment(plain: Mapping[str, str], settings: Settings, addresses: 
         "RIVET_CACHE_MIB": str(settings.cache_mib),
         "RIVET_SNAPSHOT_MIB": str(settings.snapshot_mib),
         "RIVET_PUBLIC_METRICS": str(settings.public_metrics).lower(),
+        "RIVET_LOGS_IN": settings.logs_in,
         **_bounds_of_keeping(settings),
     }
 

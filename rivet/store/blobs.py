@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import ProjectId
-from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, FOLDER, KEPT_FILES, PIECE, SNAPSHOT
+from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, FOLDER, KEPT_FILES, MOVED_LOG, PIECE, SNAPSHOT
 
 _NEW_PIECE = upsert(PIECE)
 _ADD_PIECE = _NEW_PIECE.on_conflict_do_update(
@@ -34,13 +34,20 @@ _FORGET = delete(BLOB).where(
     ~select(SNAPSHOT.c.job_id).where(SNAPSHOT.c.blob_id == bindparam("blob")).exists(),
     ~select(FOLDER.c.blob_id).where(FOLDER.c.blob_id == bindparam("blob")).exists(),
     ~select(KEPT_FILES.c.run_id).where(KEPT_FILES.c.blob_id == bindparam("blob")).exists(),
+    ~select(MOVED_LOG.c.run_id).where(MOVED_LOG.c.blob_id == bindparam("blob")).exists(),
 )
 _FORGET_UNUSED = delete(BLOB).where(
-    BLOB.c.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("age_s")),
-    *(
-        ~select(kind.c.blob_id).where(kind.c.blob_id == BLOB.c.id).exists()
-        for kind in (ARTIFACT, CACHE, FOLDER, SNAPSHOT, KEPT_FILES)
-    ),
+    BLOB.c.id.in_(
+        select(BLOB.c.id)
+        .where(
+            BLOB.c.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("age_s")),
+            *(
+                ~select(kind.c.blob_id).where(kind.c.blob_id == BLOB.c.id).exists()
+                for kind in (ARTIFACT, CACHE, FOLDER, SNAPSHOT, KEPT_FILES, MOVED_LOG)
+            ),
+        )
+        .limit(bindparam("most"))
+    )
 )
 # The age is looked at again where a piece was used since: then the row has waited for that transaction.
 _TAKE_UNUSED = text(
@@ -104,8 +111,9 @@ class PostgresBlobs:
     def forget(self, blob: UUID) -> None:
         self._connection.execute(_FORGET, {"blob": blob})
 
-    def forget_unused(self, older_than_s: float) -> int:
-        return self._connection.execute(_FORGET_UNUSED, {"age_s": older_than_s}).rowcount
+    def forget_unused(self, older_than_s: float, limit: int) -> int:
+        asked = {"age_s": older_than_s, "most": limit}
+        return self._connection.execute(_FORGET_UNUSED, asked).rowcount
 
     def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
         rows = self._connection.execute(_TAKE_UNUSED, {"age_s": unused_for_s, "most": limit})

@@ -148,3 +148,10 @@ COVERAGE = Table(
     Column("lines", BigInteger, nullable=False),
     Column("covered", BigInteger, nullable=False),
 )
+
+MOVED_LOG = Table(  # runs whose logs were looked at; null: there was none to move
+    "moved_log",
+    METADATA,
+    Column("run_id", Uuid, primary_key=True),
+    Column("blob_id", Uuid),
+)

@@ -13,9 +13,11 @@ from sqlalchemy import Engine, text
 from rivet.domain.errors import BadRecord
 from rivet.domain.ids import Epoch, JobId, RunId, StageKey
 from rivet.domain.log import Chunk, Line, Mark
+from rivet.engine.kept_ports import BlobStore
 from rivet.engine.ports import Entry
 from rivet.store.chunks import unpacked_chunk
 from rivet.store.failures import told_as_unavailable
+from rivet.store.moved_logs import MovedBodies
 from rivet.store.plain_json import storable
 from rivet.store.records import iso
 
@@ -23,7 +25,7 @@ _PAGE = 8
 
 _AFTER = text(
     """
-    SELECT run_id, pos, type, at, job_id, epoch, seq, stage, attempt, late, data, body
+    SELECT run_id, pos, type, at, job_id, epoch, seq, stage, attempt, late, data, body, moved_to, moved_size
     FROM record WHERE run_id = :run AND pos > :after ORDER BY pos LIMIT :most
     """
 )
@@ -34,7 +36,7 @@ _LOG = """
       AND (CAST(:attempt AS bigint) IS NULL OR attempt = :attempt)
 """
 _CHUNKS = text(
-    "SELECT pos, at, stage, attempt, late, lines, data, body"
+    "SELECT pos, at, stage, attempt, late, lines, data, body, moved_to, moved_size"
     + _LOG
     + "AND pos > :after ORDER BY pos LIMIT :most"
 )
@@ -81,14 +83,17 @@ class Block:
 
 
 class RecordReads:
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    """`blobs` is where logs are that were moved out of the database."""
+
+    def __init__(self, engine: Engine, blobs: BlobStore | None = None) -> None:
+        self._engine, self._blobs = engine, blobs
 
     def after(self, run: RunId, pos: int, limit: int) -> list[Entry]:
         """The run's entries after a position, in order."""
         with told_as_unavailable(), self._engine.connect() as connection:
             rows = connection.execute(_AFTER, {"run": run, "after": pos, "most": limit}).all()
-        return [_entry(row) for row in rows]
+        bodies = MovedBodies(run, self._engine, self._blobs)
+        return [_entry(row, bodies) for row in rows]
 
     def end_of(self, run: RunId) -> int | None:
         """The position of the run's end, if it has come."""
@@ -98,13 +103,14 @@ class RecordReads:
     def log(self, wanted: Wanted) -> Iterator[Block]:
         """The log as it is now. Raises Unavailable, also in the middle."""
         after, skip = self._start(wanted)
+        bodies = MovedBodies(wanted.run, self._engine, self._blobs)
         while True:
             with told_as_unavailable(), self._engine.connect() as connection:
                 rows = connection.execute(
                     _CHUNKS, wanted.values() | {"after": after, "most": _PAGE}
                 ).all()
             for row in rows:
-                block = _block(row)
+                block = _block(row, bodies)
                 count = len(block.chunk.texts)
                 if skip < count:
                     yield replace(block, skip=skip)
@@ -145,9 +151,9 @@ def _forth(sizes: Any, passed_over: int) -> tuple[int, int]:
     return 2**62, 0
 
 
-def _block(row: Any) -> Block:
+def _block(row: Any, bodies: MovedBodies) -> Block:
     try:
-        chunk = unpacked_chunk(row.data, row.body)
+        chunk = unpacked_chunk(row.data, bodies.of(row))
     except BadRecord as damage:
         # A chunk whose header says nothing counts as one line, here as in `_start`.
         count = row.lines or 1
@@ -157,7 +163,12 @@ def _block(row: Any) -> Block:
     return Block(row.stage or "", row.attempt or 0, row.late, chunk)
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any, bodies: MovedBodies) -> Entry:
+    try:
+        body = bodies.of(row)
+    except BadRecord:
+        # An empty one is none: whoever unpacks it says so.
+        body = b""
     return Entry(
         run_id=RunId(row.run_id),
         pos=row.pos,
@@ -170,5 +181,5 @@ def _entry(row: Any) -> Entry:
         attempt=row.attempt,
         late=row.late,
         data=row.data,
-        body=bytes(row.body),
+        body=body,
     )

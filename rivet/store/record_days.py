@@ -42,6 +42,7 @@ _NOTE = text(
     ON CONFLICT (from_id) DO UPDATE SET to_id = excluded.to_id, dropped_at = excluded.dropped_at
     """
 )
+_LET_GO_OF_MOVED = text("DELETE FROM moved_log WHERE run_id >= :first AND run_id < :after")
 _FORGET_NOTES = text(
     "DELETE FROM dropped_day WHERE NOT EXISTS (SELECT FROM run WHERE run.id >= from_id AND run.id < to_id)"
 )
@@ -91,6 +92,7 @@ class PostgresRecordDays:
         self._be_patient()
         self._do(f'DROP TABLE "{day.name}"')
         self._connection.execute(_NOTE, span | {"now": now})
+        self._connection.execute(_LET_GO_OF_MOVED, span)
         return True
 
     def sweep(self, limit: int) -> int:

@@ -235,6 +235,8 @@ RECORD = Table(  # in a partition a day of the run's start: `store.record_days`
     Column("lines", Integer),
     Column("data", JSON, nullable=False),
     Column("body", LargeBinary, nullable=False),  # a log chunk's lines, packed with zstd
+    Column("moved_to", BigInteger),  # where in the run's blob the body is instead, from 0
+    Column("moved_size", Integer),
     UniqueConstraint("run_id", "job_id", "epoch", "seq"),
 )
 

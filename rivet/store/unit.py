@@ -21,6 +21,7 @@ from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
+from rivet.store.moved_logs import PostgresMovedLogs
 from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
 from rivet.store.pauses import PostgresPauses
@@ -106,6 +107,7 @@ class Transaction:
         self.answered = PostgresAnswered(connection)
         self.record_days = PostgresRecordDays(connection)
         self.expiry = PostgresExpiry(connection)
+        self.moved_logs = PostgresMovedLogs(connection)
         self.sizes = PostgresSizes(connection)
 
     def now(self) -> datetime:

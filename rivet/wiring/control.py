@@ -24,6 +24,7 @@ from rivet.engine.forget_answers import forget_answers
 from rivet.engine.forget_runners import forget_runners
 from rivet.engine.ingest_records import Ingested, ingest_records
 from rivet.engine.let_go_of_runners import let_go_of_runners
+from rivet.engine.move_logs import move_logs
 from rivet.engine.note_sizes import note_sizes
 from rivet.engine.open_days import open_days
 from rivet.engine.ports import Store
@@ -206,6 +207,10 @@ class Control:
         open_days(store=store)
         note_sizes(other_sizes(self._settings), store=store)
         self._metrics.add_up()
+        if self._settings.logs_in == "artifacts":
+            moved = move_logs(store=store, blobs=self._blobs)
+            if moved:
+                _log.info("moved the logs of %d runs to the store of artifacts", moved)
         self._say("%d days of logs", drop_days(keep.logs_days, store=store))
         self._say("%d runs", drop_old_runs(keep.runs_days, store=store))
         self._say(

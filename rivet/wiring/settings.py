@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     keep_logs_days: int = Field(
         default=90, ge=1, le=36500, description="How long logs are kept after their run's end, in days."
     )
+    logs_in: Literal["database", "artifacts"] = Field(
+        default="database",
+        description="database or artifacts: where logs are from some minutes after their run's end on.",
+    )
     keep_artifacts_days: int = Field(
         default=30, ge=1, le=36500, description="How long artifacts can be downloaded, in days."
     )

@@ -114,11 +114,12 @@ def open_web(settings: Settings, *, threads: int) -> Web:
     outlet = Outlet(Dispatch(settings.broker_url), TailPublisher(settings.broker_url))
     store = PostgresStore(settings.database_url, outlet, POOL)
     outlet.store = store
+    blobs = open_blobs(settings.artifacts_url, settings.home / "artifacts")
     web = Web(
         settings=settings,
         store=store,
         runs=RunReads(store.engine, settings.lease_seconds),
-        records=RecordReads(store.engine),
+        records=RecordReads(store.engine, blobs),
         stored=StoredReads(store.engine),
         kept=KeptReads(store.engine),
         measured=MetricReads(store.engine, settings.lease_seconds, RUN_BOUNDS_S, STAGE_BOUNDS_S),
@@ -128,7 +129,7 @@ def open_web(settings: Settings, *, threads: int) -> Web:
         vault=keyring.vault(),
         answers=keyring.sealer("answers"),
         ids=Uuid7(),
-        blobs=open_blobs(settings.artifacts_url, settings.home / "artifacts"),
+        blobs=blobs,
         tail=LiveTail(settings.broker_url),
         lags=LagReader(settings.broker_url),
         streams=threading.BoundedSemaphore(max(1, threads * 3 // 4)),

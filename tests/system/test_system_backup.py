@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 import threading
 import time
@@ -202,6 +203,24 @@ def test_a_stopped_home_is_backed_up_too_and_without_its_key_that_is_said(elsewh
     assert done.returncode == 0, done.stderr
     assert "RIVET_SECRET_KEY" in done.stderr
     assert not (empty.folder / "home" / "keys" / "secret_key").exists()
+
+
+def test_an_empty_database_of_ones_own_is_restored_into_and_a_full_one_refused(backed_up, empty, postgres):
+    postgres.execute("CREATE DATABASE of_ones_own")
+    empty.environment["RIVET_DATABASE_URL"] = postgres.dsn("of_ones_own")
+    done = empty.cli("restore", str(backed_up[0]), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["runs"], told["missing_keys"]) == (backed_up[1]["runs"], [])
+    assert not (empty.folder / "home" / "postgresql").exists()
+    shutil.rmtree(empty.folder / "home" / "artifacts")
+    done = empty.cli("restore", str(backed_up[0]))
+    assert done.returncode == 2
+    assert "has tables of Rivet already" in done.stderr
+    done = empty.cli("backup", str(empty.folder / "again"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["lost"]) == told["pieces"]
+    postgres.execute("DROP DATABASE of_ones_own WITH (FORCE)")
 
 
 def _log(home: RivetHome, run: str) -> bytes:

@@ -74,3 +74,15 @@ def test_nothing_is_stored_that_the_ledger_does_not_know(system):
     of_runners = {"/".join(name.split("/")[2:]) for name in files if name.startswith("runners/")}
     assert [name for name in sorted(of_runners) if line_of(name, RUNNER) is None] == []
     assert any(name.startswith("artifacts/") for name in files)
+
+
+def test_control_clears_and_notes_sizes_from_its_start_on(system):
+    wait_for(lambda: system.client.call("GET", "/sizes")["sampled_since"] is not None, 30)
+    told = {one["name"]: one for one in system.client.call("GET", "/sizes")["items"]}
+    assert told["Redis"]["bytes"] > 0
+    assert told["runners' folders"]["on_disk"]
+    assert "clearing failed" not in system.log_of("control")
+    said = system.cli("doctor").stdout
+    assert "stored: " in said
+    assert "runs " in said
+    assert "growth: " in said

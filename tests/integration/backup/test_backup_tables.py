@@ -20,9 +20,11 @@ from rivet.domain.errors import Conflict, InvalidInput
 from rivet.domain.ids import RunId, StageKey
 from rivet.engine.drop_days import drop_days
 from rivet.engine.drop_unused import drop_unused
+from rivet.engine.move_logs import move_logs
 from rivet.engine.open_days import open_days
 from rivet.store.connect import engine_for
 from rivet.store.kept_tables import METADATA
+from rivet.store.read_records import RecordReads, Wanted
 from rivet.store.standstill import stand_still
 from rivet.store.unit import PostgresStore
 from tests.aged_runs import make_runs
@@ -132,6 +134,16 @@ def test_what_is_restored_is_what_was_backed_up_and_what_was_going_on_has_ended(
         ends = text("SELECT count(*) FROM record WHERE type = 'run_ended'")
         assert connection.execute(ends).scalar_one() == 6
     store.close()
+
+
+def test_logs_that_were_moved_to_the_store_of_artifacts_come_along(system):
+    run = system.ended[0]
+    was = [block.texts for block in RecordReads(system.store.engine).log(Wanted(run))]
+    assert move_logs(store=system.store, blobs=system.blobs, now=NOW + timedelta(hours=1)) == 2
+    assert system.back_up().pieces == 2  # both logs say the same, and are stored once
+    _, elsewhere = system.restore(system.target)
+    reads = RecordReads(engine_for(system.target), elsewhere)
+    assert [block.texts for block in reads.log(Wanted(run))] == was
 
 
 def test_a_database_that_is_not_empty_is_refused(system):

@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from rivet.domain.errors import Unavailable
+from rivet.domain.retention import TABLES
 from rivet.keyring import hash_token
 from rivet.store.connect import engine_for
 from rivet.store.tables import METADATA
@@ -37,6 +38,15 @@ def test_the_steps_make_the_tables_that_the_code_knows(database_url):
             if "index" not in str(found[0]) and "fk" not in str(found[0])
         ]
     assert differences == []
+
+
+def test_every_table_that_the_steps_make_is_in_the_ledger(database_url):
+    asked = text(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
+        "AND relnamespace = 'public'::regnamespace"
+    )
+    with engine_for(database_url).connect() as connection:
+        assert set(connection.scalars(asked)) == {kept.name for kept in TABLES}
 
 
 def test_an_old_database_is_refused_with_the_command_to_run(empty_url):

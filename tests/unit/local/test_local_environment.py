@@ -65,9 +65,13 @@ def test_flower_gets_its_password_and_the_broker_alone(plain: dict[str, str]) ->
 
 
 def test_what_the_operator_bounds_and_allows_reaches_who_decides_by_it(plain: dict[str, str]) -> None:
-    settings = Settings(max_stage_seconds=60, max_run_seconds=90, plugins="semver, other")
+    settings = Settings(max_stage_seconds=60, max_run_seconds=90, plugins="semver, other", keep_logs_days=7)
     told = server_environment(plain, settings, ADDRESSES)
     assert (told["RIVET_MAX_STAGE_SECONDS"], told["RIVET_MAX_RUN_SECONDS"]) == ("60.0", "90.0")
+    assert told["RIVET_KEEP_LOGS_DAYS"] == "7"
+    assert {name for name in Settings.model_fields if name.startswith("keep_")} == {
+        name.removeprefix("RIVET_").lower() for name in told if name.startswith("RIVET_KEEP_")
+    }
     for part in (server_environment, runner_environment):
         whole = plain_environment(settings, Home(Path("/h")))
         assert part(whole, settings, ADDRESSES)["RIVET_PLUGINS"] == "semver,other"
