@@ -145,6 +145,16 @@ def _home(settings: "Settings") -> Iterator[Finding]:
         yield Finding("home", "note", free, "Make room, or set RIVET_HOME to a folder of a larger disk")
     else:
         yield Finding("home", "ok", free)
+    yield from _workspaces(there)
+
+
+def _workspaces(disk: Path) -> Iterator[Finding]:
+    """How a workspace is copied for another job, an attempt or a rerun."""
+    from rivet.runner.shared_blocks import shares_blocks
+
+    with contextlib.suppress(OSError):
+        how = "share their blocks" if shares_blocks(disk) else "are made file by file, of what changed alone"
+        yield Finding("workspaces", "ok", f"copies {how}")
 
 
 def _sizes(_: "Settings") -> Iterator[Finding]:
