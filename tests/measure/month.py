@@ -7,6 +7,7 @@ by itself it comes once a minute, which is never in such a month.
 """
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -17,6 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from rivet.backup.archive import ArchiveReader
+from rivet.backup.make import make_backup
+from rivet.backup.restore import restore_backup
+from rivet.blobs.stored import open_blobs
 from rivet.domain.growth import Sample, bytes_a_day, full_at
 from rivet.domain.retention import LOGS, RUNS, Keep
 from rivet.engine.drop_days import drop_days
@@ -109,6 +114,30 @@ def _timed(month: Month, name: str, do: Callable[[], int | None]) -> int:
     return done
 
 
+def _backed_up(folder: Path, url: str, elsewhere: str) -> str:
+    """A backup of what is left, and its restore: how long each takes, and how much memory the most of it."""
+    blobs, file = open_blobs("", folder / "blobs"), folder / "backup"
+    began = time.monotonic()
+    with file.open("wb") as out:
+        made = make_backup(out, url, blobs, secret_key=None, told=_untold)
+    backed_up = time.monotonic()
+    archive = ArchiveReader(file)
+    header = archive.verify(lambda _: None)
+    verified = time.monotonic()
+    restored = restore_backup(archive, header, elsewhere, blobs, told=_untold)
+    done = time.monotonic()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return (
+        f"backup: {made.runs} runs, {made.bytes} bytes of rows, file of {file.stat().st_size}, in "
+        f"{backed_up - began:.1f} s; verified in {verified - backed_up:.1f} s; {restored.runs} runs restored in "
+        f"{done - verified:.1f} s; {memory} MiB of memory at most, simulation included"
+    )
+
+
+def _untold(_name: str, _count: int) -> None:
+    """Nobody looks at the progress."""
+
+
 def main() -> int:
     from rivet.wiring.schema import migrate
     from tests.conftest import PostgresServer
@@ -127,6 +156,8 @@ def main() -> int:
             store = PostgresStore(server.dsn("month"))
             month = simulate(store, given.runs // given.days, given.days, say=print)
             store.close()
+            server.execute("CREATE DATABASE elsewhere")
+            print(_backed_up(Path(folder), server.dsn("month"), server.dsn("elsewhere")))
         finally:
             server.stop()
     print(f"in {time.monotonic() - began:.0f} s; {month.went} runs went")

@@ -1,12 +1,17 @@
 """What a whole system has stored after runs of every kind is in the ledger: keys of Redis, files and folders."""
 
 import os
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import redis
 
+from rivet.domain.day import day_of
 from rivet.domain.retention import HOME, KEYS, RUNNER, line_of
+from rivet.engine.drop_days import drop_days
 from rivet.redis_link import connect
+from rivet.store.unit import PostgresStore
+from tests.aged_runs import make_runs
 
 from .rivet_home import wait_for
 
@@ -86,3 +91,31 @@ def test_control_clears_and_notes_sizes_from_its_start_on(system):
     assert "stored: " in said
     assert "runs " in said
     assert "growth: " in said
+
+
+def test_a_pipeline_that_keeps_fewer_runs_says_so(system):
+    assert system.cli("pipeline", "save", system.file("slow", SLOW)).returncode == 0
+    said = system.cli("pipeline", "keep", "slow", "--runs", "7", "--days", "3")
+    assert said.stdout == "slow keeps runs for 3 days, the newest 7 runs\n"
+    assert "keeps runs for 3 days, the newest 7 runs" in system.cli("pipeline", "show", "slow").stdout
+    said = system.cli("pipeline", "keep", "slow")
+    assert said.stdout == "slow keeps its runs as the settings say\n"
+
+
+def test_the_command_line_says_when_a_log_expired_and_never_shows_an_empty_one(system):
+    at = datetime.now(UTC) - timedelta(days=200)
+    store = PostgresStore(system.database_url(), pool_size=1)
+    with store.begin() as tx:
+        tx.record_days.open(day_of(at))
+    with store.engine.begin() as connection:
+        run = str(make_runs(connection, [at], pipeline="of-then")[0])
+    shown = system.cli("runs", "logs", run)
+    assert (shown.returncode, len(shown.stdout.splitlines())) == (0, 2)
+    assert drop_days(90, store=store) == 1
+    store.close()
+    for words in (("runs", "logs", run), ("runs", "logs", run, "--json"), ("runs", "logs", run, "--follow"), ("runs", "watch", run)):
+        told = system.cli(*words)
+        assert told.returncode == 2, told
+        assert told.stdout == ""
+        assert f"the log of this run expired on {datetime.now(UTC):%Y-%m-%d}" in told.stderr
+    assert "log        expired" in system.cli("runs", "show", run).stdout
