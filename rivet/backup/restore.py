@@ -23,7 +23,7 @@ from rivet.engine.ports import Committed
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
 from rivet.store.migrate import bring_to, is_known, state_of_schema
-from rivet.store.record_days import PostgresRecordDays
+from rivet.store.record_days import DROPPED_AT, PostgresRecordDays
 from rivet.store.unit import Transaction
 
 _PATIENT = (
@@ -31,10 +31,10 @@ _PATIENT = (
     "SET LOCAL idle_in_transaction_session_timeout = 0",
 )
 _STARTED = text(
-    """
+    f"""
     SELECT DISTINCT ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 86400000 AS day
     FROM run
-    WHERE NOT EXISTS (SELECT FROM dropped_day WHERE from_id <= run.id AND to_id > run.id) ORDER BY day
+    WHERE {DROPPED_AT.format(run="run.id")} IS NULL ORDER BY day
     """
 )
 _FORGET_LOST = text(
@@ -54,12 +54,14 @@ class Restored:
 
 
 def refuse_unknown(header: Header, name: str) -> None:
-    """Raises InvalidInput for a backup of a schema that this version does not know."""
+    """Raises InvalidInput for a backup of a schema that this version does not know, or of other tables."""
     if not is_known(header.schema):
         raise InvalidInput(
             f"{name} has the schema's step {header.schema}, which this version of Rivet does not know: "
             f"restore it with Rivet {header.rivet} or newer"
         )
+    if strange := set(header.tables) - set(TABLES):
+        raise InvalidInput(f"{name} has tables that no backup has: {', '.join(sorted(strange))[:200]}")
 
 
 def refuse_full(database_url: str) -> None:
@@ -108,6 +110,8 @@ def _load(
     for place, members in itertools.groupby(archive.members(), _place):
         kind, _, name = place.partition("/")
         if kind == "tables":
+            if name not in header.tables:
+                raise InvalidInput(f"the backup has rows of {name[:100]}, which its header does not name")
             if name == "record":
                 _open_days(connection)
             copy_in(name, header.tables[name], _counted(members, told), connection)

@@ -16,18 +16,18 @@ from rivet.store.failures import told_as_unavailable
 from rivet.store.pauses import IS_PAUSED
 from rivet.store.plain_json import storable
 from rivet.store.read_told import annotations_of, summary_of
+from rivet.store.record_days import DROPPED_AT
 from rivet.store.records import iso
 
 NO_RUNNER_AFTER_S = 5.0
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _NUMBERED = re.compile(r"([a-z0-9][a-z0-9-]{0,99})#([1-9][0-9]{0,9})")
 
-_RUNS = """
+_RUNS = f"""
     SELECT run.id, run.number, project.slug AS project, pipeline.slug AS pipeline, version.number AS version,
            run.status, run.reason, run.trigger, run.actor, run.plan, run.inputs, run.cancelled_by,
            run.waiting_since, run.created_at, run.started_at, run.ended_at, run.rerun_of, run_clock.lines,
-           (SELECT max(dropped_at) FROM dropped_day WHERE from_id <= run.id AND to_id > run.id)
-               AS logs_expired_at
+           {DROPPED_AT.format(run="run.id")} AS logs_expired_at
     FROM run
     JOIN project ON project.id = run.project_id
     JOIN pipeline ON pipeline.id = run.pipeline_id
@@ -36,7 +36,7 @@ _RUNS = """
 """
 _ONE = text(_RUNS + " WHERE run.id = :run")
 _IS_THERE = text("SELECT 1 FROM run WHERE id = :run")
-_LOGS_EXPIRED = text("SELECT max(dropped_at) FROM dropped_day WHERE from_id <= :run AND to_id > :run")
+_LOGS_EXPIRED = text(f"SELECT {DROPPED_AT.format(run='CAST(:run AS uuid)')}")
 _PAGE = text(
     _RUNS
     + """

@@ -21,6 +21,12 @@ LOCK_S = 2.0
 _BOUNDS = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'([0-9a-f-]{36})')\) TO \('([0-9a-f-]{36})'\)")
 _LOWEST = UUID(int=0)
 
+DROPPED_AT = """
+    (SELECT CASE WHEN to_id > {run} THEN dropped_at END FROM dropped_day
+     WHERE from_id <= {run} ORDER BY from_id DESC LIMIT 1)
+"""
+"""When the records of a run were dropped, or null. Days do not overlap: one row is looked at."""
+
 _PARTITIONS = text(
     """
     SELECT part.relname, pg_get_expr(part.relpartbound, part.oid) AS bound

@@ -195,6 +195,8 @@ def test_a_backup_of_a_schema_that_is_to_come_is_refused(system):
     refuse_unknown(header, "f")
     with pytest.raises(InvalidInput, match=r"Rivet 9\.0\.0 or newer"):
         refuse_unknown(replace(header, schema="9999", rivet="9.0.0"), "f")
+    with pytest.raises(InvalidInput, match="tables that no backup has"):
+        refuse_unknown(replace(header, tables={**header.tables, "run; DROP TABLE run": []}), "f")
 
 
 def test_memory_is_bounded_whatever_the_size(system):
