@@ -80,7 +80,7 @@ class Room:
             **dict(self.spec.tools.env),
             # What is there and cannot be read is an error to git.
             **({"GIT_CONFIG_NOSYSTEM": "1"} if self.spec.is_on_host else {}),
-            **(_proxied(self._proxy.port) if self._proxy is not None else {}),
+            **(_proxied(self._proxy.port, self.spec.isolation) if self._proxy is not None else {}),
         }
 
     def sees(self, bind: Bind) -> str:
@@ -280,9 +280,12 @@ def _opened_proxy(listeners: Sequence[socket.socket], spec: RoomSpec, rules: Pro
     return Proxy(listeners[0], rules, known, spec.limits.network)
 
 
-def _proxied(port: int) -> dict[str, str]:
-    """Variables by which programs find the proxy; each is read in one case or the other by some."""
+def _proxied(port: int, level: str) -> dict[str, str]:
+    """Variables by which programs find the proxy; each is read in one case or the other by some.
+
+    Where a room has no loopback, what was granted of the host's is reached through the proxy like all else.
+    """
     address = f"http://127.0.0.1:{port}"
     named = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), address)
-    named["NO_PROXY"] = "localhost,127.0.0.1,::1"
+    named["NO_PROXY"] = "" if without_port(level) else "localhost,127.0.0.1,::1"
     return {**named, **{name.lower(): value for name, value in named.items()}}

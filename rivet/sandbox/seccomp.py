@@ -44,7 +44,7 @@ _SINCE_424 = """
     pidfd_send_signal 424 io_uring_setup 425 io_uring_enter 426 io_uring_register 427 open_tree 428
     move_mount 429 fsopen 430 fsconfig 431 fsmount 432 fspick 433 pidfd_open 434 clone3 435
     pidfd_getfd 438 process_madvise 440 mount_setattr 442 quotactl_fd 443 process_mrelease 448
-    open_tree_attr 467
+    statmount 457 listmount 458 open_tree_attr 467
 """
 
 _MACHINES = {
@@ -64,6 +64,7 @@ _MACHINES = {
         syslog 103 shmget 29 shmat 30 shmctl 31 sendto 44 sendmsg 46 listen 50 socketpair 53 semget 64
         semop 65 semctl 66 shmdt 67 msgget 68 msgsnd 69 msgrcv 70 msgctl 71 setpriority 141 sched_setparam 142
         sched_setscheduler 144 sched_setaffinity 203 semtimedop 220 mq_open 240 mq_unlink 241 ioprio_set 251
+        inotify_init 253 inotify_add_watch 254 inotify_init1 294
         migrate_pages 256 prlimit64 302 sendmmsg 307 sched_setattr 314
     """ + _SINCE_424)),
     "aarch64": _Machine(0xC00000B7, False, _read_table("""
@@ -78,6 +79,7 @@ _MACHINES = {
         mprotect 226 madvise 233 move_pages 239 perf_event_open 241 fanotify_init 262 name_to_handle_at 264
         open_by_handle_at 265 clock_adjtime 266 setns 268 process_vm_readv 270 process_vm_writev 271 kcmp 272
         finit_module 273 getrandom 278 bpf 280 userfaultfd 282 statx 291 rseq 293 kexec_file_load 294
+        inotify_init1 26 inotify_add_watch 27
         ioprio_set 30 sched_setparam 118 sched_setscheduler 119 sched_setaffinity 122 setpriority 140
         mq_open 180 mq_unlink 181 msgget 186 msgctl 187 msgrcv 188 msgsnd 189 semget 190 semctl 191
         semtimedop 192 semop 193 shmget 194 shmctl 195 shmat 196 shmdt 197 socketpair 199 listen 201
@@ -112,9 +114,11 @@ _STAGE_MAY_NOT = (
 _WITHOUT_NAMESPACES_MAY_NOT = (
     "listen", "shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop", "msgget",
     "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "process_madvise", "process_mrelease",
-    "migrate_pages",
+    "migrate_pages", "statmount", "listmount",
 )  # fmt: skip
-"""Of memory and messages that are the whole host's, and of servers that others could reach."""
+"""Of memory, messages and mounts that are the whole host's, and of servers that others could reach."""
+_WATCHES = ("inotify_init", "inotify_init1", "inotify_add_watch")
+"""They tell the names of files that are made in folders which may not even be listed."""
 _ONLY_FOR_ITSELF = {
     "prlimit64": 0, "sched_setparam": 0, "sched_setscheduler": 0, "sched_setaffinity": 0, "sched_setattr": 0,
     "setpriority": 1, "ioprio_set": 1,
@@ -158,7 +162,8 @@ def deny_list_without_namespaces(machine: str | None = None, *, network: bool) -
 
     With `network` they may have TCP sockets (whom they connect to is Landlock's matter), else none; pairs of
     connected Unix sockets in any case. No call names another process than the caller. Refused with EPERM, or
-    EAFNOSUPPORT and EPROTONOSUPPORT where a socket's family or protocol is. Raises ValueError.
+    EAFNOSUPPORT and EPROTONOSUPPORT where a socket's family or protocol is; watching of folders with ENOSYS,
+    so that programs look for themselves. Raises ValueError.
     """
     known = _machine(machine)
     refused = _refuse(errno.EPERM)
@@ -167,6 +172,7 @@ def deny_list_without_namespaces(machine: str | None = None, *, network: bool) -
     return _assemble([
         *_of_every_stage(known),
         *_verdicts(known.known(_WITHOUT_NAMESPACES_MAY_NOT), refused),
+        *_verdicts(known.known(_WATCHES), _refuse(errno.ENOSYS)),
         *(step for name, argument in _ONLY_FOR_ITSELF.items()
           for step in _with_argument(known.numbers[name], argument, _unless([0], refused))),
         *_with_argument(socket, 0, _families((_IPV4, _IPV6) if network else ())),

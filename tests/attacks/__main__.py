@@ -99,7 +99,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=3, help="cases side by side (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=STAGE_S, help="what a stage may take that time may end (default: %(default)s)")
     parser.add_argument(
-        "--isolation", default="namespaces", choices=("namespaces", "landlock"), help="the runner's level (default: %(default)s)"
+        "--isolation", default="namespaces", choices=("namespaces", "landlock", "none"),
+        help="the runner's level (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one object a case instead of the table")
     return parser.parse_args()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WAIT_S = 2.0
 PR_GET_SECCOMP, PR_GET_NO_NEW_PRIVS = 21, 39
 CAPABILITIES_VERSION = 0x20080522
+IN_CREATE = 0x100
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +35,7 @@ def main() -> None:
         "file_seen": _is_done(lambda: os.stat(file)),
         "file_read": _is_done(lambda: _read(file)),
         "mode_changed": _is_done(lambda: os.chmod(file, 0o644)),
+        "watches": _is_done(lambda: _watch(asked["open"])),
         "network": _connects(socket.AF_INET, (here, asked["tcp"])),
         "proxy": _connects(socket.AF_INET, (here, asked["proxy"])),
         "abstract": _connects(socket.AF_UNIX, "\0" + asked["abstract"]),
@@ -79,6 +81,12 @@ def _read(path: str) -> bytes:
 
 def _write(path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+
+
+def _watch(folder: str) -> None:
+    fd = _libc.inotify_init1(os.O_CLOEXEC)
+    if fd < 0 or _libc.inotify_add_watch(fd, folder.encode(), IN_CREATE) < 0:
+        raise OSError(ctypes.get_errno(), "inotify")
 
 
 def _connects(family: int, address: "Any") -> bool:

@@ -8,6 +8,7 @@ Expected = Mapping[str, tuple[str, str]]
 
 _ALWAYS: Expected = {
     "file_read": ("False", "files of the host can be read"),
+    "watches": ("False", "changes in folders of the host can be watched"),
     "network": ("False", "the host's loopback is reached"),
     "abstract": ("False", "abstract sockets of the host are reached"),
     "socket": ("False", "Unix sockets of the host are reached"),

@@ -154,6 +154,11 @@ def test_without_namespaces_no_call_is_for_another_process(name):
     assert under(program, call(name, 0, 0, 0, 0)) != EPERM
 
 
+@pytest.mark.parametrize("name", ["inotify_init1", "inotify_add_watch"])
+def test_without_namespaces_folders_are_not_watched(name):
+    assert under(WITHOUT_NAMESPACES(network=False), call(name, 0, 0, 0)) == ENOSYS
+
+
 def test_without_namespaces_priorities_are_its_own():
     program = WITHOUT_NAMESPACES(network=False)
     for name in ("setpriority", "ioprio_set"):
