@@ -1,4 +1,4 @@
-"""Whether copies of files on a disk share their blocks, as on btrfs and xfs: then they cost next to nothing."""
+"""Whether copies of files on a disk share their blocks, as on btrfs and xfs, and so cost next to nothing."""
 
 import fcntl
 import tempfile
