@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -25,7 +26,7 @@ class StageUids:
             return int(note.read_text())
         with open(self._jobs / "uids.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            taken = {int(note.read_text()) for note in self._jobs.glob("*/uid")}
+            taken = set(_noted_in(self._jobs))
             for uid in range(self._first, self._last):
                 if uid not in taken:
                     note.write_text(str(uid))
@@ -33,3 +34,19 @@ class StageUids:
         raise OSError(
             f"every user id of {self._first}-{self._last} has a workspace; widen RIVET_STAGE_UIDS"
         )
+
+
+def _noted_in(place: Path) -> Iterator[int]:
+    """Those of all folders there. One may go while it is looked at: the spooler cleans up beside us.
+
+    There may be hundreds of them, each time that a job is taken: this looks no more than it must.
+    """
+    for folder in os.listdir(place):
+        try:
+            note = os.open(f"{place}/{folder}/uid", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            yield int(os.read(note, 32))
+        finally:
+            os.close(note)

@@ -1,0 +1,25 @@
+"""User ids of workspaces: each has its own, while others come and go."""
+
+import os
+
+import pytest
+
+from rivet.runner.uids import StageUids
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives workspaces users of their own")
+
+
+def test_a_workspace_keeps_its_id_and_no_other_has_it(tmp_path):
+    uids = StageUids(tmp_path, 200, 210)
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    second.mkdir()
+    assert [uids.of(first), uids.of(second), uids.of(first)] == [200, 201, 200]
+
+
+def test_a_workspace_that_goes_while_ids_are_looked_at_is_passed_over(tmp_path):
+    gone, new = tmp_path / "gone", tmp_path / "new"
+    for folder in (gone, new):
+        folder.mkdir()
+    (gone / "uid").symlink_to("cleaned-up")
+    assert StageUids(tmp_path, 200, 210).of(new) == 200
