@@ -4,12 +4,15 @@
 `python -c pass`: the median of 15 of each, taken in turns.
 """
 
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+
+from benchmarks.floor import seconds_of_process, take_turns
+from benchmarks.table import Row, ms, show
+from tests.system.rivet_home import RivetHome
 
 TIMES = 15
 LINES = 500
@@ -23,33 +26,30 @@ STAGE = """    {
 """
 
 
-def main() -> None:
+def rows(_home: RivetHome | None = None) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="rvc") as folder:
         file = Path(folder) / "long.lua"
         stages = "".join(STAGE % (number, number) for number in range(LINES // STAGE.count("\n")))
         file.write_text(f'return {{\n  name = "Long",\n  stages = {{\n{stages}  }},\n}}\n')
         rivet = str(Path(sys.executable).with_name("rivet"))
-        works = {
-            "python -c pass": (sys.executable, "-c", "pass"),
-            "rivet --help": (rivet, "--help"),
-            f"rivet check of {len(file.read_text().splitlines())} lines": (rivet, "check", str(file)),
-        }
-        taken: dict[str, list[float]] = {name: [] for name in works}
-        for _ in range(TIMES):
-            for name, argv in works.items():
-                taken[name].append(seconds(argv))
-    floor = statistics.median(taken["python -c pass"])
-    for name, times in taken.items():
-        middle = statistics.median(times)
-        print(f"{name:<28} {middle * 1000:6.1f} ms   {middle / floor:5.1f} x")
-
-
-def seconds(argv: tuple[str, ...]) -> float:
-    """How long it takes, its process included. Raises CalledProcessError if it fails."""
-    begun = time.perf_counter()
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
-    return time.perf_counter() - begun
+        taken = take_turns(
+            TIMES,
+            floor=lambda: seconds_of_process(sys.executable, "-c", "pass"),
+            help=lambda: seconds_of_process(rivet, "--help"),
+            check=lambda: seconds_of_process(rivet, "check", str(file)),
+        )
+        lines = len(file.read_text().splitlines())
+    floor = median(taken["floor"])
+    for name, work, aim_s in (
+        ("help", "`rivet --help`", 0.120),
+        ("check", f"`rivet check` of {lines} lines", 0.250),
+    ):
+        middle = median(taken[name])
+        yield Row(
+            work, ms(middle), f"`python -c pass`: {ms(floor)}", f"{middle / floor:.1f}", f"≤ {ms(aim_s)}",
+            middle <= aim_s,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    show(rows())

@@ -10,7 +10,6 @@ app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,
-    task_send_sent_event=True,
     task_default_queue="floor",
     broker_transport_options={"unacked_key": "floor-unacked", "unacked_index_key": "floor-unacked-index"},
 )

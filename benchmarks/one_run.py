@@ -4,62 +4,50 @@ Processor time of every process beneath a part, of those too that ended meanwhil
 submitted at once over HTTP; divided by their number. Noise of other work moves it less than it moves the clock.
 """
 
-import json
-import shutil
-import sys
-import tempfile
-import time
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import psutil
 
-from benchmarks.main_job import COMMAND, HELLO
+from benchmarks.pipelines import CHAIN, COMMAND, HELLO
+from benchmarks.system import a_system, run_all
 from tests.system.rivet_home import RivetHome
 
-COUNT = 100
+COUNT = 200
 PARTS = ("postgresql", "redis", "api", "control", "runner", "flower")
-CHAIN = (
-    "local stages = {} for n = 1, 20 do stages[n] = "
-    '{ name = "s" .. n, script = function() log.info("hello") end } end '
-    'pipeline = { name = "Chain", stages = stages }'
-)
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="rvo"))
-    folder.chmod(0o755)
-    home = RivetHome(folder)
-    try:
-        home.up()
-        json.dump(measure(home), sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    finally:
-        home.down()
-        shutil.rmtree(folder, ignore_errors=True)
+    with a_system() as home:
+        show(home)
 
 
-def measure(home: RivetHome) -> dict[str, object]:
-    told: dict[str, object] = {}
-    for name, lua, count in (("hello", HELLO, COUNT), ("command", COMMAND, COUNT), ("chain", CHAIN, COUNT // 20)):
-        home.finish(home.submit(name, lua))
-        told[f"cpu_ms_a_run_{name}"] = spent_ms(home, name, lua, count)
-    return told
+def show(home: RivetHome) -> None:
+    """Print a table: a line a part, a column a kind of run."""
+    kinds = {"logs": (HELLO, COUNT), "one command": (COMMAND, COUNT), "20 stages": (CHAIN, COUNT // 20)}
+    told = {}
+    for name, (lua, count) in kinds.items():
+        slug = lua.rpartition('name = "')[2].partition('"')[0].lower()
+        run_all(home, slug, lua, 20)
+        told[name] = spent_ms(home, slug, lua, count)
+    print(f"| processor time of a run, ms | {' | '.join(kinds)} |")
+    print("| --- |" + " --- |" * len(kinds))
+    for part in next(iter(told.values())):
+        print(f"| {part} | " + " | ".join(f"{told[name][part]:.1f}" for name in kinds) + " |")
 
 
 def spent_ms(home: RivetHome, slug: str, lua: str, count: int) -> dict[str, float]:
-    before, begun = spent_s(home), time.perf_counter()
-    ids = home.submit_at_once(slug, lua, count)
-    while home.query("SELECT count(*) FROM run WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL", ids) != [(0,)]:
-        time.sleep(0.1)
-    wall_s, after = time.perf_counter() - begun, spent_s(home)
-    ms = {part: round((after[part] - before[part]) * 1000 / count, 1) for part in after}
-    return {**ms, "all": round(sum(ms.values()), 1), "wall": round(wall_s * 1000 / count, 1)}
+    before = spent_s(home)
+    wall_s, after = run_all(home, slug, lua, count), spent_s(home)
+    ms = {part: (after[part] - before[part]) * 1000 / count for part in after}
+    return {**ms, "all": sum(ms.values()), "by the clock": wall_s * 1000 / count}
 
 
 def spent_s(home: RivetHome) -> Mapping[str, float]:
     """Processor seconds since the start, by part; the runner's are told apart by process."""
+    ours = os.times()
     spent = {part: _of_tree(psutil.Process(home.pid(part))) for part in PARTS if part != "runner"}
+    spent["who submits"] = ours.user + ours.system
     runner = psutil.Process(home.pid("runner"))
     slots = home.slots_of(runner.pid)
     spent["runner: slots"] = sum(_of_one(slot) for slot in slots)
