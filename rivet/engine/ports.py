@@ -389,7 +389,8 @@ class Outbox(Protocol):
     def of_queue(self, queue: str, limit: int, *, due: bool = False) -> Sequence[Queued]:
         """Everything still queued there, published or not; with `due` if it may begin now."""
 
-    def mark(self, queued: Queued, generation: str) -> None: ...
+    def mark(self, published: Sequence[Queued], generation: str) -> None:
+        """These were published to the broker of that generation."""
 
 
 class Tokens(Protocol):

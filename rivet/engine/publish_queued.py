@@ -35,8 +35,7 @@ def publish_queued(
         dispatch.publish(queued)
     if unpublished:
         with store.begin() as tx:
-            for queued in unpublished:
-                tx.outbox.mark(queued, generation)
+            tx.outbox.mark(unpublished, generation)
     short: dict[str, int] = {}
     for queue, jobs in counts.items():
         waiting = dispatch.waiting(queue)

@@ -26,7 +26,7 @@ def settle_job(job_id: JobId, epoch: Epoch, *, store: Store) -> bool:
         if job is None or not job.is_held_in(epoch) or not job.is_ingested:
             return False
         tx.runs.lock(job.run_id)
-        stages = tx.stages.of_job(job_id)
+        stages = [stage for stage in tx.stages.of_run(job.run_id) if stage.job_id == job_id]
         following = next((stage for stage in stages if stage.status not in FINISHED_STAGE), None)
         if following is not None and following.reason is Reason.RETRY_DELAY:
             put_back(job, following, tx)

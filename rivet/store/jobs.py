@@ -17,6 +17,7 @@ from rivet.store.seen import Seen
 from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
+_NAMED = ", ".join(column.name for column in _COLUMNS)
 _ADD = insert(JOB)
 _GET = select(*_COLUMNS).where(JOB.c.id == bindparam("job"))
 _OF_RUN = select(*_COLUMNS).where(JOB.c.run_id == bindparam("run"))
@@ -25,12 +26,12 @@ _LOCK = _GET.with_for_update()
 _LOCK_OF_RUN = _OF_RUN.order_by(JOB.c.id).with_for_update()
 
 _MOVE = text(
-    """
+    f"""
     WITH moved AS (
         UPDATE job SET status = :to, reason = :why,
             ended_at = CASE WHEN :ends THEN now() ELSE ended_at END
         WHERE id = :job AND epoch = :epoch AND status = :origin
-        RETURNING id, epoch
+        RETURNING *
     ),
     unqueued AS (
         DELETE FROM outbox USING moved WHERE outbox.job_id = moved.id AND outbox.epoch = moved.epoch
@@ -38,22 +39,25 @@ _MOVE = text(
     released AS (
         DELETE FROM lease USING moved WHERE lease.job_id = moved.id AND lease.epoch = moved.epoch
     )
-    SELECT count(*) FROM moved
+    SELECT {_NAMED} FROM moved
     """
-)
+).columns(*_COLUMNS)
 _BEGIN = text(
-    """
+    f"""
     WITH begun AS (
         UPDATE job SET status = 'queued', reason = NULL, epoch = epoch + 1, runner = NULL, session = NULL,
             last_seq = NULL, ingested_seq = 0, queued_at = now(), started_at = NULL
         WHERE id = :job AND epoch = :epoch AND status = :origin
-        RETURNING id, epoch
+        RETURNING *
+    ),
+    queued AS (
+        INSERT INTO outbox (job_id, epoch, queue, not_before)
+        SELECT id, epoch, :queue, CASE WHEN :after_s > 0 THEN now() + make_interval(secs => :after_s) END
+        FROM begun
     )
-    INSERT INTO outbox (job_id, epoch, queue, not_before)
-    SELECT id, epoch, :queue, CASE WHEN :after_s > 0 THEN now() + make_interval(secs => :after_s) END
-    FROM begun RETURNING epoch
+    SELECT {_NAMED} FROM begun
     """
-)
+).columns(*_COLUMNS)
 _CLAIM = text(
     f"""
     WITH claimed AS (
@@ -136,7 +140,8 @@ class PostgresJobs:
         self._seen = seen
 
     def add(self, job: Job) -> None:
-        self._seen.changed("jobs")
+        self._seen.added("jobs", job.run_id, job)
+        self._seen.made("stages", job.id, [])
         self._connection.execute(
             _ADD,
             {
@@ -181,7 +186,6 @@ class PostgresJobs:
 
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(job.status, to)
-        self._seen.changed("jobs")
         moved = self._connection.execute(
             _MOVE,
             {
@@ -192,8 +196,12 @@ class PostgresJobs:
                 "why": reason,
                 "ends": to in FINISHED_JOB,
             },
-        )
-        return bool(moved.scalar_one())
+        ).one_or_none()
+        if moved is None:
+            self._seen.changed("jobs")
+            return False
+        self._seen.wrote("jobs", job_of(moved))
+        return True
 
     def lock_with_run(self, job: JobId) -> Job | None:
         found = self.get(job)
@@ -227,14 +235,16 @@ class PostgresJobs:
 
     def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
-        self._seen.changed("jobs")
         told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
-        begun = self._connection.execute(_BEGIN, {**told, "after_s": after_s}).scalar_one_or_none()
-        if begun is None:
+        row = self._connection.execute(_BEGIN, {**told, "after_s": after_s}).one_or_none()
+        if row is None:
+            self._seen.changed("jobs")
             return None
+        begun = job_of(row)
+        self._seen.wrote("jobs", begun)
         if after_s <= 0:
-            self._committed.queued.append(Queued(job.id, Epoch(begun), queue))
-        return Epoch(begun)
+            self._committed.queued.append(Queued(job.id, begun.epoch, queue))
+        return begun.epoch
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         MOVES.check(job.status, JobStatus.RUNNING)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, text
 
 from rivet.domain.ids import Epoch, JobId
 from rivet.domain.states import JobStatus
@@ -23,10 +23,12 @@ _UNPUBLISHED = _QUEUED.where(
 )
 _OF_QUEUE = _QUEUED.where(OUTBOX.c.queue == bindparam("of_queue"))
 _DUE_OF_QUEUE = _OF_QUEUE.where(_DUE, NOT_PAUSED)
-_MARK = (
-    update(OUTBOX)
-    .where(OUTBOX.c.job_id == bindparam("job"), OUTBOX.c.epoch == bindparam("in_epoch"))
-    .values(published_at=func.now(), generation=bindparam("published_to"))
+_MARK = text(
+    """
+    UPDATE outbox SET published_at = now(), generation = :generation
+    FROM unnest(CAST(:jobs AS uuid[]), CAST(:epochs AS integer[])) AS told (job_id, epoch)
+    WHERE outbox.job_id = told.job_id AND outbox.epoch = told.epoch
+    """
 )
 
 
@@ -43,10 +45,9 @@ class PostgresOutbox:
         rows = self._connection.execute(wanted, {"of_queue": queue, "most": limit})
         return [_queued(row) for row in rows]
 
-    def mark(self, queued: Queued, generation: str) -> None:
-        self._connection.execute(
-            _MARK, {"job": queued.job_id, "in_epoch": queued.epoch, "published_to": generation}
-        )
+    def mark(self, published: Sequence[Queued], generation: str) -> None:
+        jobs, epochs = [str(each.job_id) for each in published], [each.epoch for each in published]
+        self._connection.execute(_MARK, {"jobs": jobs, "epochs": epochs, "generation": generation})
 
 
 def _queued(row: AnyRow) -> Queued:

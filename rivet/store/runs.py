@@ -1,7 +1,7 @@
 """Runs and their clocks. The clock's row is narrow and hot; its lock is the run's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, text, update
@@ -47,6 +47,7 @@ _MOVE = (
         waited_s=RUN.c.waited_s
         + func.coalesce(func.date_part("epoch", func.now() - RUN.c.waiting_since), 0.0),
     )
+    .returning(RUN.c.cancelled_by, RUN.c.started_at, RUN.c.ended_at, RUN.c.waited_s)
 )
 _LOCK_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:group, 0))")
 _OF_TURN = _ALL.where(
@@ -93,7 +94,9 @@ class PostgresRuns:
             },
         )
         self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
-        self._seen.changed("run")
+        self._seen.made("run", run.id, run)
+        self._seen.made("jobs", run.id, [])
+        self._seen.made("stages", run.id, [])
 
     def get(self, run: RunId) -> Run | None:
         return self._seen.read("run", run, lambda: self._get(run))
@@ -112,12 +115,15 @@ class PostgresRuns:
         self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None
     ) -> bool:
         MOVES.check(run.status, to)
-        self._seen.changed("run")
         moved = self._connection.execute(
             _MOVE,
             {"run": run.id, "origin": run.status.value, "to": to.value, "why": reason, "by": cancelled_by},
-        )
-        return moved.rowcount == 1
+        ).one_or_none()
+        if moved is None:
+            self._seen.changed("run")
+            return False
+        self._seen.made("run", run.id, replace(run, status=to, reason=reason, **moved._mapping))
+        return True
 
     def lock_turn(self, project: ProjectId, turn: str) -> None:
         self._connection.execute(_LOCK_TURN, {"group": f"{project}:{turn}"})

@@ -1,11 +1,20 @@
-"""What a transaction has read already: read again only after something was written or locked."""
+"""What a transaction knows already: read again only after a lock, or after what was written unseen."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 from uuid import UUID
 
 Kind = Literal["run", "jobs", "stages"]
 Read = TypeVar("Read")
+
+
+class Placed(Protocol):
+    """A job or a stage."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def ordinal(self) -> int: ...
 
 
 class Seen:
@@ -20,6 +29,22 @@ class Seen:
         if key not in self._kept:
             self._kept[key] = ask()
         return cast("Read", self._kept[key])
+
+    def made(self, kind: Kind, of: UUID, what: object) -> None:
+        """It was made here, so that nothing else of it is there."""
+        self._kept[kind, of] = what
+
+    def added(self, kind: Literal["jobs", "stages"], of: UUID, one: Placed) -> None:
+        """One more of what is known to be there; where that is not known, it is still to be read."""
+        known = self._kept.get((kind, of))
+        if known is not None:
+            self._kept[kind, of] = sorted([*known, one], key=lambda each: each.ordinal)
+
+    def wrote(self, kind: Literal["jobs", "stages"], one: Placed) -> None:
+        """One of them was written here, and is so now, as PostgreSQL said."""
+        for key, known in self._kept.items():
+            if key[0] == kind:
+                self._kept[key] = [one if each.id == one.id else each for each in known]
 
     def changed(self, kind: Kind) -> None:
         """Something of that kind was written here."""

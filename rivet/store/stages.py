@@ -47,6 +47,7 @@ _MOVE = (
         reason=bindparam("why"),
         waiting_since=case((_TO.in_([StageStatus.WAITING.value]), func.now()), else_=None),
     )
+    .returning(*STAGE.c)
 )
 _BEGIN_AGAIN = (
     update(STAGE)
@@ -94,7 +95,7 @@ _SUPERSEDED = text(
     """
 )
 _START = text(
-    """
+    f"""
     WITH started AS (
         INSERT INTO attempt (stage_id, number, job_id, epoch, status, reason, runner, started_at)
         SELECT :stage, :number, job.id, job.epoch, :status, :why, :runner, :at FROM job
@@ -104,8 +105,9 @@ _START = text(
     )
     UPDATE stage SET attempts = greatest(stage.attempts, started.number)
     FROM started WHERE stage.id = started.stage_id
+    RETURNING {", ".join(f"stage.{column.name}" for column in STAGE.c)}
     """
-)
+).columns(*STAGE.c)
 _END = (
     update(ATTEMPT)
     .where(
@@ -175,7 +177,10 @@ class PostgresStages:
         self._seen = seen
 
     def add(self, stages: Iterable[Stage]) -> None:
-        self._seen.changed("stages")
+        stages = list(stages)
+        for stage in stages:
+            self._seen.added("stages", stage.run_id, stage)
+            self._seen.added("stages", stage.job_id, stage)
         rows = [
             {
                 "id": stage.id,
@@ -208,13 +213,16 @@ class PostgresStages:
 
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(stage.status, to)
-        self._seen.changed("stages")
         moved = self._connection.execute(
             _MOVE, {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
-        )
+        ).one_or_none()
         if to is StageStatus.PENDING:
             self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
-        return moved.rowcount == 1
+        if moved is None:
+            self._seen.changed("stages")
+            return False
+        self._seen.wrote("stages", _stage(moved))
+        return True
 
     def begin_again(self, stage: Stage) -> bool:
         STAGE_AGAIN.check(stage.status, StageStatus.PENDING)
@@ -257,7 +265,6 @@ class PostgresStages:
         return [(RunId(row.run_id), StageId(row.id)) for row in rows]
 
     def start_attempt(self, attempt: Attempt) -> bool:
-        self._seen.changed("stages")
         started = self._connection.execute(
             _START,
             {
@@ -270,8 +277,12 @@ class PostgresStages:
                 "runner": attempt.runner,
                 "at": attempt.started_at,
             },
-        )
-        return started.rowcount == 1
+        ).one_or_none()
+        if started is None:
+            self._seen.changed("stages")
+            return False
+        self._seen.wrote("stages", _stage(started))
+        return True
 
     def end_attempt(
         self,

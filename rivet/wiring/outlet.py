@@ -86,10 +86,13 @@ class Outlet:
             time.sleep(MARK_AFTER_S)
             while not self._published.empty():
                 marks.append(self._published.get())
+            by_generation: dict[str, list[Queued]] = {}
+            for queued, generation in marks:
+                by_generation.setdefault(generation, []).append(queued)
             try:
                 if self.store is not None:
                     with self.store.begin() as tx:
-                        for queued, generation in marks:
-                            tx.outbox.mark(queued, generation)
+                        for generation, published in by_generation.items():
+                            tx.outbox.mark(published, generation)
             except Exception:  # noqa: BLE001 - a thread that ended would leave all later ones unmarked
                 _log.warning("what was published could not be marked so", exc_info=True)

@@ -49,7 +49,7 @@ def test_the_outbox_forgets_a_job_that_was_claimed(store, a_run, a_runner):
     with store.begin() as tx:
         before = tx.jobs.queued_counts()["q:default"]
         queued = next(each for each in tx.outbox.of_queue("q:default", 100) if each.job_id == job.id)
-        tx.outbox.mark(queued, "g1")
+        tx.outbox.mark([queued], "g1")
         assert job.id not in [each.job_id for each in tx.outbox.unpublished("g1", 100)]
         assert job.id in [each.job_id for each in tx.outbox.unpublished("g2", 100)]
     claim(store, job, a_runner())

@@ -552,8 +552,9 @@ class _Outbox(_Of):
             if self.w.jobs[job].status is JobStatus.QUEUED and self.w.jobs[job].epoch == epoch
         ]
 
-    def mark(self, queued: Queued, generation: str) -> None:
-        self.w.outbox[queued.job_id, queued.epoch] = (queued.queue, generation)
+    def mark(self, published: Sequence[Queued], generation: str) -> None:
+        for queued in published:
+            self.w.outbox[queued.job_id, queued.epoch] = (queued.queue, generation)
 
 
 class _Parts(_Of):
