@@ -46,9 +46,6 @@ class Spool:
         self.last_seq = record.seq
         return packed
 
-    def sync(self) -> None:
-        os.fsync(self._fd)
-
     @property
     def size(self) -> int:
         """Bytes in the file: where the next record will begin."""

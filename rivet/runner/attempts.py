@@ -98,6 +98,7 @@ class Attempts:
                 status = AttemptStatus.LOST if lost else after
                 again = lost and is_begun_again(self.stage, number, self.order.on_lost)
                 return Ended(status, outcome.outputs, outcome.alone, again=again, said=said)
+            self.journal.send()
             self.folder.mark(self.order.epoch, "again", self.stage.key, attempt=number)
             number, waits = number + 1, True
 
@@ -169,9 +170,11 @@ class Attempts:
     def _attempt(self, number: int, outputs: Mapping[str, Any], found: str | None) -> Outcome:
         if not is_still_ours(self.order, self.folder, self.desk):
             return Outcome(None)
-        self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number)
+        self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number, sync=True)
         told = {} if found is None else {"workspace": found}
-        self.journal.record(RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number, data=told)
+        self.journal.record(
+            RecordType.ATTEMPT_STARTED, stage=self.stage.key, attempt=number, data=told, later=True
+        )
         return perform(
             self.order, self.stage, number, self.desk, self.folder, self.journal, outputs=outputs,
             left_s=self._left_s(),

@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +16,8 @@ from typing import Any
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import Order
 from rivet.runner import holder
+
+_ORDER = re.compile(r"order\.\d+\.json")
 
 
 def now_s() -> float:
@@ -63,7 +66,11 @@ class JobFolder:
         return any(other > epoch for other in self.epochs())
 
     def epochs(self) -> list[Epoch]:
-        return sorted(Epoch(int(file.name.split(".")[1])) for file in self.path.glob("order.*.json"))
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        return sorted(Epoch(int(name.split(".")[1])) for name in names if _ORDER.fullmatch(name))
 
     def claimed_at(self, epoch: Epoch) -> float:
         """When the order came, in seconds since 1970."""
@@ -144,12 +151,17 @@ class JobFolder:
     def _busy(self) -> Path:
         return self.path / f"busy-{os.getpid()}"
 
-    def mark(self, epoch: Epoch, kind: str, stage: StageKey, **told: Any) -> None:
-        """Note on disk, synced, that a stage has begun or ended."""
+    def mark(self, epoch: Epoch, kind: str, stage: StageKey, *, sync: bool = False, **told: Any) -> None:
+        """Note in the folder that a stage has begun or ended; with `sync` it outlives the machine's power.
+
+        A begin has to: what it stands before must not happen twice. An end that is lost with the power costs
+        an attempt that is taken for lost, as if the power had gone a moment before.
+        """
         fd = os.open(self._marks(epoch), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, (json.dumps({"mark": kind, "stage": stage, **told}) + "\n").encode())
-            os.fdatasync(fd)
+            if sync:
+                os.fdatasync(fd)
         finally:
             os.close(fd)
 

@@ -1,11 +1,18 @@
 """Who holds a thing on this machine: a process by its id and start time. A zombie holds nothing."""
 
+import functools
 import os
 from pathlib import Path
 
 
 def this_process() -> str:
-    return told(os.getpid())
+    return _known(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _known(pid: int) -> str:
+    """Our own start time does not change; after a fork the process is another."""
+    return told(pid)
 
 
 def told(pid: int) -> str:

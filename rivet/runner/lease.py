@@ -30,6 +30,9 @@ class LeaseKeeper:
 
     `deadline` is on the monotonic clock, in seconds. `each_beat` is called with every renewal (it pings the
     room), `on_stop` once, when the stage is to stop.
+
+    Renewing and looking for a cancellation wait for servers, each in a thread of its own. They are begun when
+    they are wanted, or after a first look: an attempt that is shorter, and only logs, costs neither.
     """
 
     def __init__(
@@ -54,14 +57,13 @@ class LeaseKeeper:
         self._heard = threading.Condition()
         self._confirmed_at: float | None = None
         self._reason: str | None = None
-        self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for work, name in ((self._renew, "lease"), (self._watch, "cancel"), (self._keep_time, "time"))
-        ]
+        self._starting = threading.Lock()
+        self._is_asking = False
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        threading.Thread(target=self._keep_time, name="time", daemon=True).start()
+        if self._folder.lease_age_s(self._order.epoch) >= self._beat_s:
+            self._ask_servers()
         return self
 
     def __exit__(
@@ -73,15 +75,27 @@ class LeaseKeeper:
     def stopped(self) -> str | None:
         return self._reason
 
+    def ask_ahead(self) -> None:
+        """`assure` will be called soon: what it waits for may be asked meanwhile."""
+        self._wanted.set()
+        self._ask_servers()
+
     def assure(self) -> None:
         """Wait until control knows that this attempt has begun, and has lately said that the job is ours.
 
         Called before what must not happen twice. Whoever was frozen, or cut off, may have been judged lost
         meanwhile. Returns as soon as the stage is to stop.
         """
-        self._wanted.set()
+        self.ask_ahead()
         with self._heard:
             self._heard.wait_for(lambda: self._reason is not None or self._is_fresh())
+
+    def _ask_servers(self) -> None:
+        with self._starting:
+            if not self._is_asking:
+                self._is_asking = True
+                for work, name in ((self._renew, "lease"), (self._watch, "cancel")):
+                    threading.Thread(target=work, name=name, daemon=True).start()
 
     def _is_fresh(self) -> bool:
         at = self._confirmed_at
@@ -114,6 +128,7 @@ class LeaseKeeper:
         """Waits for nobody: the room lives on, and the deadline holds, while API and Redis are away."""
         pinged = 0.0
         while not self._over.wait(LOOK_S):
+            self._ask_servers()
             now = time.monotonic()
             if now > self._deadline:
                 self._stop("timed_out")

@@ -23,14 +23,14 @@ from rivet.runner.journal import Journal
 from rivet.runner.late_artifacts import upload_late
 from rivet.runner.lease import LeaseKeeper
 from rivet.runner.log_writer import LogWriter
-from rivet.runner.open_stage import FILE, OtherDefinition, open_stage, value_at
+from rivet.runner.open_stage import OtherDefinition, open_stage, value_at
 from rivet.runner.pace import Pace
 from rivet.runner.plugin_calls import PluginCalls
 from rivet.runner.room import RoomLost
 from rivet.runner.stage_context import StageCalls, Stopped, monotonic_deadline
 from rivet.runner.stage_keeps import StageKeeps
 from rivet.runner.travel import KeepConflict, keep_files
-from rivet.sandbox.lua import TOO_LARGE, LuaError, Refused, Script
+from rivet.sandbox.lua import FILE, TOO_LARGE, LuaError, Refused, Script
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def perform(
                 "lines": log.lines,
                 "bytes": log.bytes,
             },
+            later=True,
         )
     return outcome
 
@@ -135,7 +136,7 @@ class _Attempt:
         )
         calls = StageCalls(
             self._order, self._stage, self._number, self._desk, self._folder, self._journal, log,
-            lease.stopped, lease.assure, self._outputs,
+            lease.stopped, lease.assure, lease.ask_ahead, self._outputs,
         )
         self._calls, self._log = calls, log
         self._pace = Pace(calls.limits.calls)

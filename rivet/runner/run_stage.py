@@ -65,8 +65,10 @@ class _Work:
             offset=last["offset"] if last else 0,
             seq=last["seq"] if last else 0,
         )
-        with contextlib.closing(spool):
-            journal = Journal(self.order.job, self.order.epoch, spool, self.desk.stream)
+        with (
+            contextlib.closing(spool),
+            Journal(self.order.job, self.order.epoch, spool, self.desk.stream) as journal,
+        ):
             stored = self._stored(marks)
             if stored is None:
                 return self._new(marks, spool, journal)
@@ -179,6 +181,7 @@ class _Work:
 
     def _store_workspace(self, spool: Spool, journal: Journal) -> None:
         """Where all has gone well; the log of the last attempt says what became of it."""
+        journal.send()  # it may take long
         ends = [mark for mark in self.folder.marks(self.order.epoch) if mark["mark"] == "end"]
         if not all(mark["status"] in _GOES_ON or mark.get("by_rule") for mark in ends):
             return

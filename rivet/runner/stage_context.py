@@ -57,11 +57,12 @@ class StageCalls:
         log: LogWriter,
         stopped: Callable[[], str | None],
         assure: Callable[[], None],
+        ask_ahead: Callable[[], None],
         outputs: Mapping[str, Any],
     ) -> None:
         self._order, self._stage, self._attempt = order, stage, attempt
         self._desk, self._folder, self._journal, self._log = desk, folder, journal, log
-        self._stopped_by_others, self._assure = stopped, assure
+        self._stopped_by_others, self._assure, self._ask_ahead = stopped, assure, ask_ahead
         self._room: Room | None = None
         self._guard = threading.Lock()
         self._annotated = 0
@@ -322,6 +323,7 @@ class StageCalls:
 
     def _opened(self) -> Room:
         if self._room is None:
+            self._ask_ahead()
             grants = self._order.grants
             network = None
             if grants.network or grants.network_hosts:

@@ -74,7 +74,7 @@ def log(data: bytes) -> None:
     def record(_type: object, *, data: Any, body: bytes, **_: object) -> None:
         heard.append((data, body))
 
-    journal = SimpleNamespace(masker=Masker(()), record=record)
+    journal = SimpleNamespace(masker=Masker(()), record=record, send=lambda: None)
     with LogWriter(journal, StageKey("fuzz"), 1, 1 << 30) as writer:  # type: ignore[arg-type]
         for at in range(0, len(data), max(1, len(data) // PARTS)):
             writer.output("stdout", data[at : at + max(1, len(data) // PARTS)])

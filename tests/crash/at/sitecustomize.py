@@ -72,9 +72,9 @@ def _journal(module):
         point(f"after {type} record")
         return seq
 
-    def sent(self, packed):
+    def sent(self, packed, later):
         point(f"spooled {_here.record} record")
-        return send(self, packed)
+        return send(self, packed, later)
 
     module.Journal.record, module.Journal._send = recorded, sent
 

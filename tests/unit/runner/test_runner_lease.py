@@ -1,5 +1,6 @@
 """The lease as the runner keeps it: what is asked of control before something begins."""
 
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +89,14 @@ def test_what_must_not_happen_twice_waits_until_control_knows_that_the_attempt_h
         assert lease.stopped() is None
     assert api.asked[:2] == [{"epoch": 1, "stage": "one", "attempt": 1}] * 2
     assert folder.lease_age_s(order.epoch) < LEASE_S
+
+
+def test_a_short_attempt_that_starts_nothing_asks_nobody(order, folder):
+    api = Api(["ok"])
+    folder.note_lease(order.epoch, now_s())
+    with keeper(order, folder, api):
+        assert {"lease", "cancel"} & {thread.name for thread in threading.enumerate()} == set()
+    assert api.asked == []
 
 
 def test_nobody_waits_for_a_word_that_will_not_come(order, folder):

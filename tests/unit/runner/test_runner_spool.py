@@ -1,5 +1,6 @@
 """The spool survives a torn write, and the journal hands over to the spooler when Redis is away."""
 
+import time
 from uuid import UUID
 
 import pytest
@@ -77,6 +78,26 @@ def test_once_redis_did_not_take_a_record_the_spooler_carries_the_rest(tmp_path,
     journal.record(RecordType.SUMMARY)
     assert [record.seq for record in stream.taken] == [1]
     assert seqs(tmp_path / "spool") == [1, 2, 3]
+
+
+def test_what_may_go_later_goes_with_the_next_record_or_when_it_is_sent(tmp_path, journal, stream):
+    journal.record(RecordType.ATTEMPT_STARTED, later=True)
+    assert stream.taken == []
+    assert seqs(tmp_path / "spool") == [1]
+    journal.record(RecordType.SUMMARY)
+    assert [record.seq for record in stream.taken] == [1, 2]
+    with journal:
+        journal.record(RecordType.ATTEMPT_ENDED, later=True)
+    assert [record.seq for record in stream.taken] == [1, 2, 3]
+
+
+def test_an_attempt_that_says_nothing_is_known_to_have_begun_soon(journal, stream):
+    journal.record(RecordType.ATTEMPT_STARTED, later=True)
+    with LogWriter(journal, StageKey("one"), 1, 10**6):
+        deadline = time.monotonic() + 5
+        while not stream.taken and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert [record.type for record in stream.taken] == [RecordType.ATTEMPT_STARTED]
 
 
 def test_a_log_writer_waits_while_control_lags_and_nothing_else_does(journal, stream):
