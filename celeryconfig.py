@@ -56,8 +56,8 @@ accept_content = ["json"]
 task_ignore_result = True
 result_expires = 600
 
-# What Flower shows.
+# What Flower shows. That a link was sent is not told besides: its runner tells at once that it has it.
 worker_send_task_events = True
-task_send_sent_event = True
+task_send_sent_event = False
 worker_hijack_root_logger = False
 worker_enable_remote_control = _role != "control"

@@ -21,7 +21,7 @@ from rivet.engine.kept_ports import BlobStore
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
 from rivet.store.kept_tables import PIECE
-from rivet.store.migrate import state_of_schema
+from rivet.store.schema_state import state_of_schema
 from rivet.store.standstill import stand_still
 
 KEY, LOST = "secret_key", "lost.json"

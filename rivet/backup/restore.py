@@ -22,8 +22,10 @@ from rivet.engine.kept_ports import BlobStore
 from rivet.engine.ports import Committed
 from rivet.store.connect import engine_for
 from rivet.store.failures import told_as_unavailable
-from rivet.store.migrate import bring_to, is_known, state_of_schema
+from rivet.store.migrate import bring_to
 from rivet.store.record_days import DROPPED_AT, PostgresRecordDays
+from rivet.store.schema_state import state_of_schema
+from rivet.store.steps import is_known
 from rivet.store.unit import Transaction
 
 _PATIENT = (

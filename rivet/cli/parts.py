@@ -38,16 +38,9 @@ def serve(host: str | None, port: int | None, workers: int, threads: int) -> Non
     Example: rivet serve --workers 2 --threads 512
     """
     settings = _settings("database_url", "broker_url", "secret_key")
-    argv = [
-        *(sys.executable, "-P", "-m", "gunicorn", f"rivet.app:create_app(threads={threads})"),
-        *("--bind", f"{host or settings.host}:{port or settings.port}"),
-        *("--worker-class", "rivet.api.worker.ProblemWorker"),
-        *("--logger-class", "rivet.api.server_log.ServerLog"),
-        *("--workers", str(workers), "--threads", str(threads)),
-        *("--graceful-timeout", "5", "--keep-alive", "75", "--timeout", "60"),
-        *("--log-level", settings.log_level, *_no_control_socket()),
-    ]
-    become(argv, {"RIVET_LOG_FORMAT": settings.log_format})
+    from rivet.wiring.commands import api_command
+
+    become(*api_command(settings, host=host, port=port, workers=workers, threads=threads))
 
 
 @click.command()
@@ -56,10 +49,10 @@ def control() -> None:
 
     Example: rivet control
     """
-    settings = _settings("database_url", "broker_url", "secret_key")
-    from rivet.tasks.command import control_command
+    _settings("database_url", "broker_url", "secret_key")
+    from rivet.wiring.commands import control_command
 
-    become(*control_command(settings))
+    become(*control_command())
 
 
 @click.command()
@@ -73,13 +66,9 @@ def flower(host: str, port: int) -> None:
     _settings("broker_url")
     if ":" not in os.environ.get("FLOWER_BASIC_AUTH", ""):
         raise Failed("Flower shows and stops workers: set FLOWER_BASIC_AUTH to name:password first.", USAGE)
-    become(
-        [
-            *(sys.executable, "-P", "-m", "celery", "-A", "rivet.tasks", "flower"),
-            *(f"--address={host}", f"--port={port}"),
-        ],
-        {"RIVET_ROLE": "flower"},
-    )
+    from rivet.wiring.commands import flower_command
+
+    become(*flower_command(host, port))
 
 
 def _settings(*needed: str) -> "Settings":
@@ -92,14 +81,6 @@ def _settings(*needed: str) -> "Settings":
             f"{', '.join(missing)} must be set. `rivet up` sets everything by itself, on one machine.", USAGE
         )
     return settings
-
-
-def _no_control_socket() -> tuple[str, ...]:
-    """Newer gunicorns open a control socket in the home of the user, which is nobody's business here."""
-    from gunicorn.config import KNOWN_SETTINGS
-
-    known = any("--no-control-socket" in (setting.cli or ()) for setting in KNOWN_SETTINGS)
-    return ("--no-control-socket",) if known else ()
 
 
 def become(argv: list[str], environment: dict[str, str]) -> NoReturn:

@@ -46,7 +46,7 @@ def start(queues: str | None, slots: int | None, name: str | None) -> None:
             "On one machine, `rivet up` starts a runner by itself.",
             USAGE,
         )
-    from rivet.tasks.command import runner_command
+    from rivet.wiring.commands import runner_command
 
     become(*runner_command(settings))
 

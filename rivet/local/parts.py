@@ -1,4 +1,4 @@
-"""The parts that are Rivet itself (API, control, runner, Flower), each by the command that anyone can use."""
+"""The parts that are Rivet itself (API, control, runner, Flower), each started as its own command does it."""
 
 import signal
 import sys
@@ -17,10 +17,9 @@ from rivet.local.environment import (
 from rivet.local.home import Home
 from rivet.local.part import Part
 from rivet.local.prepare import admin_token
+from rivet.wiring.commands import api_command, control_command, flower_command, runner_command
 from rivet.wiring.settings import Settings
 
-# -P: the working directory is not where modules are looked for.
-_RIVET = (sys.executable, "-P", "-m", "rivet")
 _PROBE_TIMEOUT_S = 3.0
 
 
@@ -40,10 +39,12 @@ def migrations(settings: Settings, home: Home, addresses: Addresses, plain: Mapp
 
 def api(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[str, str]) -> Part:
     """Ready when it answers, and says that it has what it needs."""
+    env = server_environment(plain, settings, addresses)
+    argv, told = api_command(settings, port=addresses.port)
     return Part(
         name="api",
-        argv=(*_RIVET, "serve"),
-        env=server_environment(plain, settings, addresses),
+        argv=tuple(argv),
+        env=env | told,
         folder=home.path,
         log=home.logs / "api.log",
         ready=lambda: _answers(addresses.url, "/healthz"),
@@ -53,10 +54,12 @@ def api(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[str
 
 def control(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[str, str]) -> Part:
     """Ready when the API says that the whole is."""
+    env = server_environment(plain, settings, addresses)
+    argv, told = control_command()
     return Part(
         name="control",
-        argv=(*_RIVET, "control"),
-        env=server_environment(plain, settings, addresses),
+        argv=tuple(argv),
+        env=env | told,
         folder=home.path,
         log=home.logs / "control.log",
         ready=lambda: _answers(addresses.url, "/readyz"),
@@ -83,10 +86,12 @@ def runner(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[
         except (ApiUnreachable, ApiProblem, OSError, KeyError, TypeError):
             return False
 
+    env = runner_environment(plain, settings, addresses)
+    argv, told = runner_command(settings)
     return Part(
         name="runner",
-        argv=(*_RIVET, "runner", "start"),
-        env=runner_environment(plain, settings, addresses),
+        argv=tuple(argv),
+        env=env | told,
         folder=home.path,
         log=home.logs / "runner.log",
         ready=ready,
@@ -99,10 +104,11 @@ def runner(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[
 
 def flower(home: Home, addresses: Addresses, plain: Mapping[str, str]) -> Part:
     """Ready when it answers its own health check."""
+    argv, told = flower_command("127.0.0.1", addresses.flower_port)
     return Part(
         name="flower",
-        argv=(*_RIVET, "flower", "--port", str(addresses.flower_port)),
-        env=flower_environment(plain, addresses),
+        argv=tuple(argv),
+        env=flower_environment(plain, addresses) | told,
         folder=home.path,
         log=home.logs / "flower.log",
         ready=lambda: _answers(addresses.flower_url, "/healthcheck"),

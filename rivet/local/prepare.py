@@ -2,15 +2,18 @@
 
     python -m rivet.local.prepare
 
-A process of its own, so that the supervisor stays small. It is told everything by its environment.
+A process of its own, so that the supervisor stays small. It is told everything by its environment. What was
+prepared before, as on every start but the first, is seen without loading what prepares.
 """
 
+import os
 import secrets
 import sys
+from pathlib import Path
 
 from rivet.domain.errors import RivetError
 from rivet.local.home import Home, HomeUnusable, kept_secret
-from rivet.wiring.settings import Settings
+from rivet.local.prepared import is_prepared
 
 
 def admin_token(home: Home) -> str:
@@ -25,11 +28,14 @@ def runner_token(home: Home) -> str:
 
 def main() -> int:
     """Migrate, and make the tokens known. Returns the exit code; what went wrong is printed for the log."""
-    from rivet.wiring.schema import ensure_token, migrate
-
-    settings = Settings()
-    home = Home(settings.home)
+    home = Home(Path(os.environ["RIVET_HOME"]))
     try:
+        if is_prepared(os.environ["RIVET_DATABASE_URL"], (admin_token(home), runner_token(home))):
+            return 0
+        from rivet.wiring.schema import ensure_token, migrate
+        from rivet.wiring.settings import Settings
+
+        settings = Settings()
         migrate(settings.database_url)
         ensure_token(settings.database_url, kind="admin", name="local admin", token=admin_token(home))
         ensure_token(

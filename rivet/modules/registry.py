@@ -55,13 +55,14 @@ class Modules:
     def __init__(self, plugins: Functions | None = None) -> None:
         self.plugins = plugins or {}
         self.functions: Functions = {**self.plugins, **FUNCTIONS}
-
-    def bindings(self) -> dict[str, dict[str, Binding]]:
-        """For the Lua child: which functions there are, and how each is called."""
-        return {
+        self._bindings = {
             module: {name: call.binding for name, call in calls.items()}
             for module, calls in self.functions.items()
         }
+
+    def bindings(self) -> Mapping[str, Mapping[str, Binding]]:
+        """For the Lua child: which functions there are, and how each is called. Always the same object."""
+        return self._bindings
 
     def call(self, module: str, function: str, args: list[Any], stage: StageContext) -> Any:
         """Bind, check and act. Raises CallError with what the script is to see."""

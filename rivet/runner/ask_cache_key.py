@@ -8,7 +8,7 @@ from rivet.domain.errors import InvalidInput
 from rivet.domain.ids import Path
 from rivet.domain.pipeline import Function
 from rivet.domain.wording import shown
-from rivet.runner.ask_when import READABLE
+from rivet.runner.readable import READABLE
 from rivet.sandbox.lua import LuaError, Refused, Script
 
 USABLE = {**READABLE, "hash": ("sha256", "files")}

@@ -8,9 +8,7 @@ from rivet.domain.order import Order, OrderedStage
 from rivet.domain.pipeline import digest_of
 from rivet.modules.run import STAGE_VALUES, as_defined
 from rivet.runner.desk import Desk
-from rivet.sandbox.lua import LuaError, LuaLimits, Script, open_script
-
-FILE = "rivet.lua"
+from rivet.sandbox.lua import FILE, LuaError, LuaLimits, Script, open_script
 
 
 class OtherDefinition(Exception):

@@ -37,6 +37,21 @@ class KeepNulls:
     value: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value that is encoded already, as one that goes into many frames: `encode` makes it."""
+
+    raw: bytes
+    entries: int
+
+
+def encode(value: Any) -> Encoded:
+    """Raises BadFrame for what Lua has no type for."""
+    parts: list[bytes] = []
+    entries = _encode(value, parts, 1, b"N")
+    return Encoded(b"".join(parts), entries)
+
+
 def pack(value: Any, limit: int = MAX_BYTES) -> bytes:
     """A frame that holds `value`. Raises BadFrame for what Lua has no type for, or what is too large."""
     parts: list[bytes] = []
@@ -90,6 +105,9 @@ def _encode(value: Any, parts: list[bytes], depth: int, none: bytes) -> int:
             return _encode_table(value, parts, depth, none)
         case Opaque():
             return _encode_opaque(value, parts)
+        case Encoded():
+            parts.append(value.raw)
+            return value.entries
         case KeepNulls():
             return _encode(value.value, parts, depth, b"Z")
         case _:

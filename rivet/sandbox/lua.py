@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from rivet.sandbox.children import Child, Ended, LuaLimits, NoChild, OutOfTime, Zygote
-from rivet.sandbox.frames import BadFrame
+from rivet.sandbox.frames import BadFrame, Encoded, encode
 
 __all__ = [
-    "Calls", "Given", "Kind", "LuaError", "LuaLimits", "NoChild", "Refused", "Script", "Zygote",
+    "FILE", "Calls", "Given", "Kind", "LuaError", "LuaLimits", "NoChild", "Refused", "Script", "Zygote",
     "open_script",
 ]  # fmt: skip
 
@@ -26,6 +26,10 @@ CallKind = Literal["call", "oneway", "handle", "around", "local"]
 listed as `function:method`. `around`: a function of the script's is called between it and `function:end`.
 `local`: the child does it by itself."""
 Calls = Callable[[str, str, list[Any]], Any]
+Bindings = Mapping[str, Mapping[str, CallKind]]
+MOST_BINDINGS = 16
+FILE = "rivet.lua"
+"""What messages call the text of a pipeline that has no other name any more."""
 TOO_LARGE = "which is the most that can leave a script"
 """How an error ends that says that a value does not fit into a frame."""
 _KINDS_OF_CHILD = ("syntax", "error", "memory", "cpu", "protocol")
@@ -67,7 +71,7 @@ class Script:
     `run` is called by one thread at a time; `kill` by any.
     """
 
-    def __init__(self, child: Child, filename: str, modules: Mapping[str, Mapping[str, CallKind]]) -> None:
+    def __init__(self, child: Child, filename: str, modules: Bindings) -> None:
         self.table: Any = None
         self._child = child
         self._filename = filename
@@ -187,7 +191,7 @@ def open_script(
     filename: str,
     limits: LuaLimits,
     *,
-    modules: Mapping[str, Mapping[str, CallKind]],
+    modules: Bindings,
     values: Mapping[str, Mapping[str, Any]],
     resolve: bool,
     running_values: Mapping[str, Mapping[str, Any]] | None = None,
@@ -215,7 +219,7 @@ def open_script(
         "memory": limits.memory_bytes,
         "frame": limits.frame_bytes,
         "cpu_s": limits.cpu_s,
-        "modules": modules,
+        "modules": _encoded(modules),
         "values": values,
         "running_values": running_values or {},
         "resolve": resolve,
@@ -224,6 +228,20 @@ def open_script(
         script.close()
         return failure
     return script
+
+
+_known: dict[int, tuple[Bindings, Encoded]] = {}
+
+
+def _encoded(modules: Bindings) -> Encoded:
+    """The same few go into each frame that opens a script: encoded once."""
+    known, encoded = _known.get(id(modules), (None, None))
+    if known is not modules or encoded is None:
+        if len(_known) >= MOST_BINDINGS:
+            _known.clear()
+        encoded = encode(modules)
+        _known[id(modules)] = modules, encoded
+    return encoded
 
 
 def _failure(told: Mapping[str, Any], filename: str) -> LuaError:

@@ -1,5 +1,6 @@
 """The runner's tasks: take a job, run a stage. What they do is in `rivet.runner`."""
 
+import gc
 import logging
 import signal
 import threading
@@ -88,6 +89,9 @@ def _open(sender: Any, **_: Any) -> None:
     if moved:
         _log.warning("%d messages that were held when this runner died are taken back", moved)
     _spooler.append(SpoolerProcess(_station[0]))
+    # What is loaded by now stays the same memory in all slots: their collectors pass it over.
+    gc.collect()
+    gc.freeze()
 
 
 def _put_own_queue_first(sender: Any, own: str) -> None:

@@ -55,6 +55,8 @@ LEADER_S = 5.0
 AWAY_S = 0.5
 CLEAR_AGAIN_S = 60.0
 CLEAR_EVERY_S = 3600.0
+MOST_SETTLED = 1000
+"""How many jobs are remembered that this process settled."""
 
 
 class Control:
@@ -76,6 +78,8 @@ class Control:
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
         self._short: dict[str, int] = {}
+        self._settled: dict[tuple[JobId, Epoch], None] = {}
+        self._guard = threading.Lock()
 
     def start(self) -> None:
         for name, work, away_s in (
@@ -95,7 +99,12 @@ class Control:
             thread.join(timeout=5)
 
     def settle(self, job: JobId, epoch: Epoch) -> None:
-        settle_job(job, epoch, store=self.store)
+        """Whoever comes second in this process knows that it is done, and need not ask the database."""
+        if (job, epoch) not in self._settled and settle_job(job, epoch, store=self.store):
+            with self._guard:
+                self._settled[job, epoch] = None
+                while len(self._settled) > MOST_SETTLED:
+                    del self._settled[next(iter(self._settled))]
 
     def _expand(self, run: RunId) -> None:
         expand_matrices(run, store=self.store, evaluator=self._evaluator, ids=self._ids)

@@ -12,10 +12,9 @@ from rivet.engine.plan_ports import Rehearsed, ToRehearse
 from rivet.engine.ports import Asked, CannotEvaluate
 from rivet.modules import registry
 from rivet.modules.run import as_defined
-from rivet.runner.ask_when import Readable
-from rivet.runner.open_stage import FILE
+from rivet.runner.readable import Readable
 from rivet.sandbox.definition import check
-from rivet.sandbox.lua import LuaError, LuaLimits, NoChild, Zygote, open_script
+from rivet.sandbox.lua import FILE, LuaError, LuaLimits, NoChild, Zygote, open_script
 from rivet.wiring.rehearse import rehearse
 
 AT_ONCE = 8

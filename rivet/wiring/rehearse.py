@@ -7,9 +7,8 @@ from rivet.modules import registry
 from rivet.modules.contract import CallError
 from rivet.modules.rehearsal import Rehearsal
 from rivet.modules.run import STAGE_VALUES, VALUES
-from rivet.runner.ask_when import Readable
-from rivet.runner.open_stage import FILE
-from rivet.sandbox.lua import LuaError, LuaLimits, Refused, Script, Zygote, open_script
+from rivet.runner.readable import Readable
+from rivet.sandbox.lua import FILE, LuaError, LuaLimits, Refused, Script, Zygote, open_script
 
 LIMITS = LuaLimits(cpu_s=1.0, wall_s=3.0)
 

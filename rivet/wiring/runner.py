@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -278,8 +278,11 @@ class SpoolerProcess:
             return
         if self._process is not None:
             _log.warning("the spooler ended with %s and is started again", self._process.returncode)
-        station = self._station
+        station, settings = self._station, self._station.settings
         told = json.dumps({
+            "runner": settings.runner_name,
+            "lease_s": settings.lease_seconds,
+            "keeping": asdict(settings.keeping()),
             "session": str(station.session),
             "slots": station.slots,
             "folder": str(station.folder),
@@ -287,7 +290,12 @@ class SpoolerProcess:
         })
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rivet.wiring.spooler", told],
-            env=dict(os.environ) | {"RIVET_RUNNER_NAME": station.settings.runner_name},
+            env=dict(os.environ)
+            | {
+                "RIVET_BROKER_URL": settings.broker_url,
+                "RIVET_URL": settings.url,
+                "RIVET_TOKEN": settings.token,
+            },
             stdin=subprocess.DEVNULL,
         )
 

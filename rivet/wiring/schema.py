@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import Engine
+
 from rivet.domain.errors import Unavailable
 from rivet.keyring import hash_token
-from rivet.store.migrate import SchemaState, migrate_database, state_of_schema
+from rivet.store.failures import told_as_unavailable
+from rivet.store.schema_state import SchemaState, state_by, state_of_schema
 from rivet.store.unit import PostgresStore
 
-__all__ = ["SchemaState", "ensure_token", "migrate", "require_schema", "schema_state"]
+__all__ = ["SchemaState", "ensure_token", "migrate", "require_schema", "require_schema_by", "schema_state"]
 
 
 def migrate(database_url: str) -> None:
     """Bring the database to this version's schema. Safe to call often and at once. Raises Unavailable."""
+    from rivet.store.migrate import migrate_database  # Alembic is loaded by those who migrate alone
+
     migrate_database(database_url)
 
 
@@ -22,7 +27,17 @@ def schema_state(database_url: str) -> SchemaState:
 
 def require_schema(database_url: str) -> None:
     """Refuse a database that is older than this version; a newer one is accepted. Raises Unavailable."""
-    state = state_of_schema(database_url)
+    _require(state_of_schema(database_url))
+
+
+def require_schema_by(engine: Engine) -> None:
+    """As `require_schema`, by an engine that is there."""
+    with told_as_unavailable(), engine.connect() as connection:
+        state = state_by(connection)
+    _require(state)
+
+
+def _require(state: SchemaState) -> None:
     if state.is_older:
         found = "has no tables of Rivet" if state.found is None else f"is at step {state.found}"
         raise Unavailable(

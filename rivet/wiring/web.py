@@ -33,7 +33,7 @@ from rivet.telemetry.metrics import RUN_BOUNDS_S, STAGE_BOUNDS_S
 from rivet.wiring.evaluator import LuaEvaluator
 from rivet.wiring.ids import Uuid7
 from rivet.wiring.outlet import Outlet
-from rivet.wiring.schema import require_schema, schema_state
+from rivet.wiring.schema import require_schema, require_schema_by, schema_state
 from rivet.wiring.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Web:
         """What this API needs and does not have just now, and why."""
         found: dict[str, str] = {}
         try:
-            require_schema(self.settings.database_url)
+            require_schema_by(self.store.engine)
             if not self.stored.has_beat("control", max(CONTROL_SILENT_S, 2 * self.settings.lease_seconds)):
                 found["control"] = "no control part was heard of; start one with `rivet control`"
         except Unavailable as error:

@@ -5,12 +5,15 @@ import threading
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from rivet.domain.errors import Unavailable
 from rivet.domain.retention import TABLES
 from rivet.keyring import hash_token
 from rivet.store.connect import engine_for
+from rivet.store.migrate import alembic_config
+from rivet.store.steps import known_steps
 from rivet.store.tables import METADATA
 from rivet.store.unit import PostgresStore
 from rivet.wiring.schema import ensure_token, migrate, require_schema, schema_state
@@ -115,3 +118,9 @@ def test_a_pipeline_s_published_versions_are_numbered_without_gaps(database_url)
         assert tx.pipelines.published(first.id, 2**70) is None
         assert [tx.pipelines.take_run_number(first.id) for _ in range(2)] == [1, 2]
     store.close()
+
+
+def test_steps_are_told_by_their_files_names():
+    scripts = ScriptDirectory.from_config(alembic_config())
+    steps = [script.revision for script in scripts.walk_revisions()]
+    assert known_steps() == steps[::-1]

@@ -6,16 +6,14 @@ import signal
 import subprocess
 import time
 
-from rivet.tasks.command import control_command
-from rivet.wiring.settings import Settings
+from rivet.wiring.commands import control_command
 
 SAID_IN_A_SIGNAL = "worker: Warm shutdown (MainProcess)"
 """Celery's handler of SIGTERM writes it past every log."""
 
 
 def test_control_logs_json_alone_and_no_secret(database_url, redis_url, redis_server, tmp_path):
-    settings = Settings(database_url=database_url, broker_url=redis_url, log_level="debug")
-    argv, environment = control_command(settings)
+    argv, environment = control_command()
     log = tmp_path / "control.log"
     process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT, cwd=tmp_path,
