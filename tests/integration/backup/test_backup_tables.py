@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from rivet.backup.archive import ArchiveReader
+from rivet.backup.archive import ArchiveReader, ArchiveWriter, Header
 from rivet.backup.contents import LEFT_OUT, TABLES
+from rivet.backup.copies import copy_out
 from rivet.backup.make import make_backup
 from rivet.backup.restore import refuse_unknown, restore_backup
 from rivet.blobs.piece import packed
@@ -24,6 +25,7 @@ from rivet.engine.move_logs import move_logs
 from rivet.engine.open_days import open_days
 from rivet.store.connect import engine_for
 from rivet.store.kept_tables import METADATA
+from rivet.store.migrate import bring_to, state_of_schema
 from rivet.store.read_records import RecordReads, Wanted
 from rivet.store.standstill import stand_still
 from rivet.store.unit import PostgresStore
@@ -215,3 +217,28 @@ def test_memory_is_bounded_whatever_the_size(system):
     records = [count for name, count in seen if name.startswith("tables/record/")]
     assert len(records) > 1
     assert max(records) < 9 * 1024 * 1024
+
+
+def test_a_backup_of_an_older_schema_is_brought_up_to_the_present_one(system, postgres):
+    postgres.execute("CREATE DATABASE older")
+    older = engine_for(postgres.dsn("older"))
+    with older.begin() as connection:
+        bring_to("0016", connection)
+        run = RunId(make_runs(connection, [NOW], chunks=2)[0])
+        asked = text("SELECT column_name FROM information_schema.columns WHERE table_name = :table ORDER BY ordinal_position")
+        columns = {table: list(connection.execute(asked, {"table": table}).scalars()) for table in TABLES}
+        columns = {table: named for table, named in columns.items() if named}
+        assert len(columns) < len(TABLES)
+        header = Header("0.0.9", "0016", "then", columns)
+        with system.file.open("wb") as file:
+            archive = ArchiveWriter(file, header)
+            for table, named in columns.items():
+                copy_out(table, named, connection, archive.add)
+            archive.close()
+    older.dispose()
+    postgres.execute("DROP DATABASE older WITH (FORCE)")
+    restored, _ = system.restore(system.target)
+    assert (restored.runs, restored.ended) == (1, 0)
+    assert not state_of_schema(system.target).is_older
+    reads = RecordReads(engine_for(system.target))
+    assert [len(block.texts) for block in reads.log(Wanted(run))] == [2, 2]
