@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rivet.local import parts
 from rivet.local.environment import Addresses, plain_environment
+from rivet.local.free_disk import require_free_disk
 from rivet.local.home import Home, kept_secret, leave_socket_folder
 from rivet.local.ports import choose_port
 from rivet.local.postgresql import database_url, postgresql
@@ -38,6 +39,7 @@ def bring_up(
     the default or the next free one. `allow` is the folder that stages may clone from besides. Raises
     HomeUnusable, PortTaken and PartFailed; whatever had been started is then ended again.
     """
+    require_free_disk(home, embedded=not settings.database_url)
     if ended := end_parts(home):
         tell(f"ended {ended} processes that the last `rivet up` had left behind")
     forget_state(home)
