@@ -5,7 +5,7 @@ import shutil
 from rivet.local.home import Home, HomeUnusable
 
 NEW_MIB, KNOWN_MIB = 64, 16
-"""What an embedded PostgreSQL takes when it is made (40 MiB) and more; what a start needs where one is there."""
+"""What an embedded PostgreSQL takes when it is made (40 MiB) and more; what a start takes."""
 
 
 def require_free_disk(home: Home, *, embedded: bool) -> None:
