@@ -14,6 +14,7 @@ from benchmarks import (
     lag,
     matrix,
     one_run,
+    reruns,
     sandbox,
     start,
     throughput,
@@ -34,7 +35,7 @@ ROWS = {
 }
 """In the order of the table. `start` ends the system and starts it again."""
 BESIDES = {"one_run": one_run.show}
-BY_THEMSELVES = {"matrix": matrix.main, "sandbox": sandbox.main}
+BY_THEMSELVES = {"matrix": matrix.main, "reruns": reruns.main, "sandbox": sandbox.main}
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ class Attempts:
             said = (number, outcome.lines)
             if after is not StageStatus.PENDING:
                 lost = outcome.status is AttemptStatus.LOST
-                if not lost and not self.desk.keeps_found:
+                if not lost and not self.desk.kept_bytes:
                     self._founds.forget(self.stage.key)
                 status = AttemptStatus.LOST if lost else after
                 again = lost and is_begun_again(self.stage, number, self.order.on_lost)
@@ -120,14 +120,16 @@ class Attempts:
         is_needed = self._may_be_tried_again()
         is_first = self.order.stages[0].key == self.stage.key
         begins_with = None if self.order.start is None else self.order.start.found_by
-        if not is_needed and (not self.desk.keeps_found or (is_first and begins_with is None)):
+        if not is_needed and (not self.desk.kept_bytes or (is_first and begins_with is None)):
             return None
         try:
             if again:
                 self._founds.bring_back(
                     self.stage.key, self.folder.workspace, self.desk.uids.of(self.folder.path)
                 )
-            return self._founds.note(self.stage.key, self.folder.workspace, is_needed=is_needed)
+            return self._founds.note(
+                self.stage.key, self.folder.workspace, is_needed=is_needed, most_bytes=self.desk.kept_bytes
+            )
         except (CannotKeep, OSError) as error:
             why = f"workspace: how this stage finds it cannot be kept for another attempt or a rerun: {error}"
             self.folder.note_said("warn", why)

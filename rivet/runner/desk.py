@@ -24,8 +24,8 @@ PublishChain = Callable[[JobId, Epoch, Sequence[tuple[StageKey, str]], str], Non
 @dataclass(frozen=True, slots=True)
 class Desk:
     """`jobs` is the folder of all jobs' folders; `zygote` makes the Lua children of this slot; `modules` are
-    what their scripts may call, `limits` the operator's. `keeps_found`: how stages find their workspaces is
-    kept for reruns."""
+    what their scripts may call, `limits` the operator's. `kept_bytes` bounds what is kept for reruns of how
+    stages find their workspaces; 0: nothing."""
 
     runner: str
     session: SessionId
@@ -41,7 +41,7 @@ class Desk:
     modules: Modules
     limits: Limits
     publish_chain: PublishChain
-    keeps_found: bool = True
+    kept_bytes: int = 0
 
     def folder(self, job: JobId) -> JobFolder:
         return JobFolder(self.jobs, job)

@@ -6,6 +6,7 @@ it; where nothing has changed at all, the copy before stands for this one as wel
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from rivet.domain.ids import StageKey
@@ -14,6 +15,8 @@ from rivet.runner.tree import Index, is_empty, is_still, look_at
 from rivet.runner.tree_copy import put_back, take
 
 EMPTY, KEPT = "empty", "kept"
+LEAST_FREE = 1024 * 1024 * 1024
+"""Bytes that a disk must have left for what only a rerun would need."""
 _DRAFT = ".new"
 
 
@@ -27,15 +30,19 @@ class FoundWorkspaces:
     def __init__(self, place: Path) -> None:
         self._place = place / "found"
 
-    def note(self, stage: StageKey, workspace: Path, *, is_needed: bool) -> str:
+    def note(
+        self, stage: StageKey, workspace: Path, *, is_needed: bool, most_bytes: int = 2**62
+    ) -> str:
         """Keep how a stage finds its workspace, and say what that is: `kept` or `empty`.
 
-        An empty one is kept only where it `is_needed`, so that the stage can be tried again. Nobody may work
-        in it meanwhile. Raises CannotKeep.
+        Where it `is_needed`, so that the stage can be tried again, an empty one is kept as well; else no more
+        is when `most_bytes` of the job are kept. Nobody may work in it meanwhile. Raises CannotKeep.
         """
         how = EMPTY if is_empty(workspace) else KEPT
         if (how == EMPTY and not is_needed) or self._of(stage) is not None:
             return how
+        if not is_needed:
+            self._refuse_full(workspace, most_bytes)
         draft = self._place / _DRAFT
         try:
             remove_tree(draft)
@@ -44,6 +51,12 @@ class FoundWorkspaces:
             remove_tree(draft)
             raise CannotKeep(error.strerror or str(error)) from error
         return how
+
+    def _refuse_full(self, workspace: Path, most_bytes: int) -> None:
+        if self.size >= most_bytes:
+            raise CannotKeep("as much is kept of this job as RIVET_KEPT_MIB allows in all")
+        if shutil.disk_usage(workspace).free < LEAST_FREE:
+            raise CannotKeep("the runner's disk has less than 1 GiB left")
 
     def bring_back(self, stage: StageKey, workspace: Path, owner: int | None) -> bool:
         """Put the workspace back to how the stage found it; whether that is known. Raises OSError."""

@@ -260,7 +260,7 @@ def desk_of(station: Station, app: Celery) -> Desk:
         zygote=Zygote(uids.of_lua),
         modules=station.modules,
         limits=settings.limits(),
-        keeps_found=settings.kept_mib > 0 and settings.kept_hours > 0,
+        kept_bytes=settings.keeping().most_bytes if settings.kept_hours > 0 else 0,
         publish_chain=chain_publisher(app, settings.runner_name),
     )
 

@@ -1,16 +1,28 @@
 """What reruns write: copies by reference, what is begun again, and what runners say of their workspaces."""
 
+import threading
 import uuid
 from dataclasses import replace
 
+import pytest
+
 from rivet.domain.artifact import Contents
 from rivet.domain.blob import Manifest
+from rivet.domain.errors import Conflict
 from rivet.domain.ids import JobId, RunId, StageId, StageKey
 from rivet.domain.job import Origin
 from rivet.domain.record import Record, RecordType
 from rivet.domain.runner import Keeping
 from rivet.domain.states import JobStatus, Reason, StageStatus
+from rivet.engine.begin_again import begin_again
+from rivet.engine.begin_job import begin_job
+from rivet.engine.claim_job import claim_job
+from rivet.engine.ingest_records import ingest_records
+from rivet.engine.ports import Token
+from rivet.engine.settle_job import settle_job
+from rivet.keyring import Keyring
 
+TICKETS = Keyring("k" * 32).tickets()
 AT = "2026-01-02T03:04:05.600000Z"
 CONTENTS = Contents("tar", "kept.tar", "", 1, Manifest(0, "e3" * 32, ()))
 
@@ -118,3 +130,61 @@ def test_a_runner_says_since_when_it_has_all_workspaces_and_an_older_one_does_no
         assert ((now - told.kept_since).total_seconds(), told.kept_s) == (60.0, 3600.0)
         tx.runners.beat(runner.session, 2, 0, ())
         assert tx.runners.get(runner.name).kept_since == told.kept_since
+
+
+@pytest.fixture
+def two_jobs(store, a_run, a_runner):
+    """A run that goes on: its first job has failed, and all that its second did is known but for its end."""
+
+    def make():
+        planned = a_run("a")
+        job = replace(planned.job, id=JobId(uuid.uuid4()), ordinal=2)
+        stage = replace(
+            planned.stages[0], id=StageId(uuid.uuid4()), job_id=job.id, key=StageKey("b"), ordinal=2
+        )
+        runner = a_runner()
+        token = Token(runner.token_id, "runner", "r", ("default",), runner.seen_at)
+        with store.begin() as tx:
+            tx.jobs.add(job)
+            tx.stages.add([stage])
+            begin_job(planned.job, tx)
+            begin_job(job, tx)
+        for each, key, status in ((planned.job, "a", "failed"), (job, "b", "passed")):
+            claim_job(each.id, runner.session, 1, 1, token, store=store, tickets=TICKETS)
+            said = [
+                Record(each.id, 1, 1, AT, RecordType.ATTEMPT_STARTED, key, 1, {}),
+                Record(each.id, 1, 2, AT, RecordType.ATTEMPT_ENDED, key, 1, {"status": status}),
+                Record(each.id, 1, 3, AT, RecordType.JOB_DONE),
+            ]
+            ingest_records(runner.name, said, store=store)
+        settle_job(planned.job.id, 1, store=store)
+        return planned.run.id, planned.job.id, job.id
+
+    return make
+
+
+def test_a_stage_is_begun_again_or_its_run_ends_and_never_both(store, two_jobs):
+    for _ in range(12):
+        run, failed, last = two_jobs()
+        refusals = []
+        together = threading.Barrier(2)
+
+        def again(run=run, refusals=refusals, together=together):
+            together.wait()
+            try:
+                begin_again(run, "a", "bob", store=store)
+            except Conflict as refused:
+                refusals.append(refused.message)
+
+        asking = threading.Thread(target=again)
+        asking.start()
+        together.wait()
+        settle_job(last, 1, store=store)
+        asking.join(30)
+        with store.begin() as tx:
+            ended, job = tx.runs.get(run), tx.jobs.get(failed)
+        if refusals:
+            assert (ended.status, job.status) == ("failed", "failed")
+            assert "has ended, failed" in refusals[0]
+        else:
+            assert (ended.status, job.status, job.epoch) == ("running", "queued", 2)

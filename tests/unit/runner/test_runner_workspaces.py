@@ -189,6 +189,15 @@ def test_an_empty_workspace_leaves_nothing_unless_it_is_needed_again(jobs):
     assert list(folder.workspace.iterdir()) == []
 
 
+def test_no_more_is_kept_of_a_job_than_is_allowed_unless_it_is_needed(jobs):
+    folder = left_by(jobs, JobId(uuid4()), 1, "made")
+    found = FoundWorkspaces(folder.path)
+    found.note("b", folder.workspace, is_needed=False, most_bytes=3)
+    with pytest.raises(CannotKeep, match="RIVET_KEPT_MIB"):
+        found.note("c", folder.workspace, is_needed=False, most_bytes=3)
+    assert found.note("c", folder.workspace, is_needed=True, most_bytes=3) == "kept"
+
+
 def test_what_cannot_be_copied_is_said_and_leaves_nothing(jobs):
     folder = left_by(jobs, JobId(uuid4()), 1, "made")
     inner = folder.workspace
