@@ -62,6 +62,13 @@ class _Edited:
     planned: Planned
 
 
+class _IsStarted(Exception):
+    """The rerun with that id was started before; the number that was taken for it is given back."""
+
+    def __init__(self, run: RunId) -> None:
+        self.run = run
+
+
 def rerun_run(request: RerunRequest, *, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
     """Accept a new run that runs the other again; nothing is left of one that is refused.
 
@@ -71,13 +78,20 @@ def rerun_run(request: RerunRequest, *, store: Store, evaluator: Evaluator, ids:
     Raises NotFound, InvalidPipeline, InvalidInput, and Conflict where the run goes on, where there is nothing
     to do, and where something that it would go on from is gone.
     """
+    try:
+        return _rerun(request, store, evaluator, ids)
+    except _IsStarted as known:
+        return known.run
+
+
+def _rerun(request: RerunRequest, store: Store, evaluator: Evaluator, ids: Ids) -> RunId:
     new_id = request.id or RunId(ids.uuid())
     edited = _edited(request, new_id, store, evaluator, ids)
     with store.begin() as tx:
         ended = ended_run(request.run, tx)
         number = tx.pipelines.take_run_number(ended.run.pipeline_id)
         if request.id is not None and tx.runs.get(new_id) is not None:
-            return new_id
+            raise _IsStarted(new_id)
         plan = _planned(request, ended, new_id, edited, tx, ids)
         if plan.refusal is not None:
             raise Conflict(plan.refusal, instead=plan.instead)

@@ -90,7 +90,8 @@ class FoundWorkspaces:
             self._place.rename(place / "found")
 
     def _keep(self, stage: StageKey, workspace: Path, draft: Path) -> None:
-        draft.mkdir(mode=0o700, parents=True)
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.mkdir(mode=0o700)
         last = self._last()
         known = None if last is None else Index.read(last / "index")
         if last is not None and known is not None and is_still(workspace, known):
@@ -129,7 +130,8 @@ class FoundWorkspaces:
         draft, place = self._place / _DRAFT, self._place / stage
         remove_tree(draft)
         remove_tree(place)
-        draft.mkdir(mode=0o700, parents=True)
+        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft.mkdir(mode=0o700)
         take(of / "tree", draft / "tree", of / "tree", look_at(of / "tree"))
         draft.rename(place)
         return place

@@ -74,7 +74,8 @@ class Workspaces:
         Where nobody starts from what it left, that is kept as a spare: a rerun can have it as its own.
         """
         place = self._kept / folder.path.name
-        place.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._make_kept()
+        place.mkdir(mode=0o700, exist_ok=True)
         # It may have been kept in an earlier epoch, and begun again after that.
         for name in ("workspace", "found"):
             remove_tree(place / name)
@@ -96,11 +97,11 @@ class Workspaces:
         if place.exists() and _epoch_of(place) != start.epoch:
             remove_tree(place)
         remove_tree(draft)
-        draft.mkdir(mode=0o711)
+        draft.mkdir(mode=0o700)
         _copy(folder.workspace, draft / "workspace", None)
         (draft / "epoch").write_text(str(start.epoch))
         _note(draft, time.time(), size_of(draft / "workspace"), is_fetched=True)
-        self._kept.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._make_kept()
         try:
             draft.rename(place)
         except OSError:
@@ -138,8 +139,13 @@ class Workspaces:
             self._note_since(since)
         return max(0.0, time.time() - since)
 
+    def _make_kept(self) -> None:
+        """No stage's user gets in: the user ids of what is kept may be those of other workspaces by now."""
+        self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._kept.chmod(0o700)
+
     def _note_since(self, at: float) -> None:
-        self._kept.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._make_kept()
         with contextlib.suppress(OSError, ValueError):
             at = max(at, float((self._kept / "since").read_text()))
         draft = self._kept / "since.new"

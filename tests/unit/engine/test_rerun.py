@@ -119,6 +119,9 @@ def test_a_rerun_with_an_id_is_started_once():
     flow.run_id = origin
     assert flow.rerun(id=asked) == asked
     assert len(flow.store.world.runs) == 2
+    flow.run_id = origin
+    third = flow.rerun()
+    assert flow.store.world.runs[third].number == 3
 
 
 def test_runs_of_a_concurrency_group_and_their_reruns_take_turns():

@@ -166,6 +166,14 @@ def test_a_spare_is_not_what_another_job_goes_on_from(jobs):
         started(jobs, job, 1)
 
 
+def test_nobody_but_the_runner_gets_at_what_is_kept(jobs):
+    job = JobId(uuid4())
+    found_so(jobs, job)
+    folder = begun_at(jobs, job, "c")
+    for place in (jobs.parent / "kept", jobs.parent / "kept" / str(job), folder.path / "found"):
+        assert place.stat().st_mode & 0o077 == 0, place
+
+
 def test_where_nothing_has_changed_the_copy_before_stands_for_the_next(jobs):
     folder = left_by(jobs, JobId(uuid4()), 1, "made")
     found = FoundWorkspaces(folder.path)
