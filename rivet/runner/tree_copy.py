@@ -27,7 +27,7 @@ from rivet.runner.tree import (
     opened,
     opened_in,
 )
-from rivet.runner.tree_files import clear, copy_file, finish, linked, make
+from rivet.runner.tree_files import clear, copy_file, finish, linked, make, set_mode
 
 
 def take(tree: Path, target: Path, before: Path | None = None, known: Index | None = None) -> Index:
@@ -185,7 +185,7 @@ class _Putting:
         if BY_ROOT and (here.st_uid, here.st_gid) != (uid, gid):
             os.chown(name, uid, gid, dir_fd=made, follow_symlinks=False)
             if node.mode & (stat.S_ISUID | stat.S_ISGID):
-                os.chmod(name, node.mode, dir_fd=made)
+                set_mode(name, node.mode, made)
             here = os.stat(name, dir_fd=made, follow_symlinks=False)
         return Node.of(node.kind, here, node.at)
 

@@ -10,6 +10,7 @@ from rivet.runner.tree import BY_ROOT, Node
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ATTRIBUTES = ("user.", "system.posix_acl_")
 _CHUNK = 64 * 1024 * 1024
 
 
@@ -92,9 +93,11 @@ def _copy_part(reading: int, writing: int, size: int) -> int:
 
 
 def _copy_attributes(reading: int, writing: int) -> None:
-    """Those that may be set; most files have none."""
+    """What users set, and lists of who may do what; most files have none. Capabilities stay behind."""
     with contextlib.suppress(OSError):
         for name in os.listxattr(reading):
+            if not name.startswith(_ATTRIBUTES):
+                continue
             with contextlib.suppress(OSError):
                 os.setxattr(writing, name, os.getxattr(reading, name))
 
@@ -113,11 +116,20 @@ def make(name: str, node: Node, folder: int, uid: int | None = None, gid: int | 
         os.symlink(node.at or "", name, dir_fd=folder)
     else:
         os.mkfifo(name, 0o600, dir_fd=folder)
-        os.chmod(name, node.mode, dir_fd=folder)
+        set_mode(name, node.mode, folder)
     if BY_ROOT:
         owner = (node.uid if uid is None else uid, node.gid if gid is None else gid)
         os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
     os.utime(name, ns=(node.modified, node.modified), dir_fd=folder, follow_symlinks=False)
+
+
+def set_mode(name: str, mode: int, folder: int) -> None:
+    """Of a file or pipe itself: were it a link by now, this fails."""
+    fd = os.open(name, _READ, dir_fd=folder)
+    try:
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
 
 
 def clear(name: str, folder: int, found: os.stat_result) -> None:
