@@ -166,11 +166,18 @@ class Workspaces:
     def _as_found(self, source: Path, folder: JobFolder, start: Start, owner: int | None) -> bool:
         """As the stage found it. A spare workspace is taken and put right: most of it is as it was."""
         assert start.found_by is not None
-        if (source / "spare").exists():
+        if (source / "spare").exists() or self._is_spare(JobFolder(self.jobs, start.job), source):
             with contextlib.suppress(OSError):
                 (source / "workspace").rename(folder.workspace)
         found = FoundWorkspaces(source)
         return found.bring_to(FoundWorkspaces(folder.path), start.found_by, folder.workspace, owner)
+
+    def _is_spare(self, ended: JobFolder, source: Path) -> bool:
+        """Of a job that has just ended, and is yet to be let go of: whether nobody goes on from it."""
+        if source != ended.path:
+            return False
+        order = ended.order(max(ended.epochs()))
+        return order is not None and order.hands_on is HandsOn.NOTHING
 
     def _place_of(self, start: Start) -> Path | None:
         """Where it is as the job left it: what is there of another epoch is not what was asked for.

@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from rivet.domain.ids import Epoch, JobId
-from rivet.domain.order import HandsOn, Start
+from rivet.domain.ids import Epoch, JobId, RunId
+from rivet.domain.order import Grants, HandsOn, Order, Start
 from rivet.domain.runner import KeepingRule
+from rivet.domain.states import OnLost
 from rivet.runner.folder import JobFolder
 from rivet.runner.found import CannotKeep, FoundWorkspaces
 from rivet.runner.tree import MOST_DEPTH
@@ -239,3 +240,23 @@ def test_the_oldest_goes_first_by_size_and_by_age_and_since_when_all_is_there_is
     assert 295 < workspaces.since_s() < 360
     assert workspaces.too_much(KeepingRule(3600.0, 20)) == []
     assert Workspaces(jobs).too_much(KeepingRule(0.0, 20)) == kept[1:]
+
+
+def an_order(job: JobId, hands_on: HandsOn) -> Order:
+    return Order(
+        job=job, run=RunId(uuid4()), epoch=Epoch(1), project="default", pipeline="p", number=1, lua="", digest="",
+        inputs={}, outputs={}, facts={}, stages=(), env={}, grants=Grants(), limits={}, isolation=None,
+        on_lost=OnLost.ERROR, timeout_left_s=60.0, hands_on=hands_on,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("hands_on", [HandsOn.NOTHING, HandsOn.LOCAL])
+def test_the_workspace_of_a_job_that_has_just_ended_is_taken_over_as_well(jobs, hands_on):
+    job = JobId(uuid4())
+    folder = left_by(jobs, job, 1, "by a")
+    FoundWorkspaces(folder.path).note("b", folder.workspace, is_needed=False)
+    folder.write_order(an_order(job, hands_on))
+    was = (folder.workspace / "made").stat().st_ino
+    begun = begun_at(jobs, job, "b")
+    assert ((begun.workspace / "made").stat().st_ino == was) == (hands_on is HandsOn.NOTHING)
+    assert folder.workspace.exists() == (hands_on is HandsOn.LOCAL)
