@@ -69,7 +69,8 @@ class Home:
 
     def prepare(self) -> None:
         """Make the folders, readable by their owner alone. Raises HomeUnusable."""
-        for folder in (self.path, self.logs, self.redis, self.path / "keys", self.path / "tokens"):
+        private_folder(self.path, may_be_passed=True)
+        for folder in (self.logs, self.redis, self.path / "keys", self.path / "tokens"):
             private_folder(folder)
 
     def socket_folder(self) -> Path:
@@ -97,8 +98,12 @@ def leave_socket_folder(home: Home) -> None:
         pass
 
 
-def private_folder(path: Path) -> None:
-    """Make `path` with mode 0700. Raises HomeUnusable if it belongs to another, or is no folder."""
+def private_folder(path: Path, *, may_be_passed: bool = False) -> None:
+    """Make `path` with mode 0700. Raises HomeUnusable if it belongs to another, or is no folder.
+
+    One that `may_be_passed` stays as it is where others may go through and not look: stages of a runner
+    without namespaces have to.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
@@ -109,7 +114,7 @@ def private_folder(path: Path) -> None:
                 f"{path} belongs to user id {found.st_uid}, not to you ({os.geteuid()}). "
                 "Give it to you, or name another folder in RIVET_HOME."
             )
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if stat.S_IMODE(found.st_mode) & (0o066 if may_be_passed else 0o077):
             path.chmod(0o700)
     except FileExistsError:
         raise HomeUnusable(f"{path} is a file, and a folder is needed there; see RIVET_HOME.") from None

@@ -91,8 +91,10 @@ def open_station(settings: Settings, queues: Sequence[str], slots: int) -> Stati
 
 def _say_isolation(isolation: Isolation) -> None:
     for stronger in isolation.missed:
-        _log.warning("isolation %s cannot be had: %s. %s", stronger.level, stronger.detail, stronger.mend)
-    _log.info("stages are shut in at level %s: %s", isolation.level, isolation.detail)
+        _log.warning(
+            "stages are shut in at level %s, since %s cannot be had: %s. %s",
+            isolation.level, stronger.level, stronger.detail, stronger.mend,
+        )  # fmt: skip
     if isolation.warning is not None:
         _log.warning("%s", isolation.warning)
     if isolation.gaps:

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -12,6 +14,7 @@ from .second_runner import second_runner
 from .test_system_contract import HEAD
 
 PLAIN = "plain"
+NO_NAMESPACES = Path(__file__).with_name("no_user_namespaces.py")
 SERVE = "import socket; socket.create_server((\'127.0.0.1\', 0))"
 
 
@@ -109,6 +112,11 @@ def test_at_none_a_pipeline_runs_and_is_told_so_loudly(home):
     assert more["status"] == "errored"
 
 
+def test_another_rivet_up_leaves_the_folder_open_that_stages_pass(home):
+    home.cli("up", "--detach")
+    assert one_stage(home, "after-up", 'process.run({ command = "true" })')["status"] == "passed"
+
+
 def test_people_are_told_the_level_of_runners_and_runs(home):
     run = one_stage(home, "told", 'log.info("x")')
     assert "landlock" in home.cli("runs", "show", run["id"]).stdout
@@ -120,17 +128,41 @@ def test_people_are_told_the_level_of_runners_and_runs(home):
     assert "what landlock leaves open here: " in doctor
 
 
+def third_runner(home, *, without_namespaces: bool = False, **settings: str) -> subprocess.Popen[str]:
+    """Another one, of the queue `other`, as if on a machine of its own."""
+    token = home.cli("runner", "token", "--queue", "other", "--name", "third").stdout.strip()
+    known = psutil.Process(home.pid("runner")).environ()
+    own = {"RIVET_TOKEN": token, "RIVET_HOME": str(home.folder / "third"), "RIVET_STAGE_UIDS": "212000-212999"}
+    before = [sys.executable, str(NO_NAMESPACES)] if without_namespaces else []
+    return subprocess.Popen(
+        [*before, *RIVET, "runner", "start", "--name", "third", "--queue", "other"], env={**known, **own, **settings},
+        cwd=home.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("asked", "why"),
     [("container", 'this version of Rivet has no level "container"'), ("vm", "expected one of auto, container")],
 )
 def test_a_runner_that_is_asked_for_what_is_not_there_does_not_start(home, asked, why):
-    token = home.cli("runner", "token", "--queue", "other", "--name", "third").stdout.strip()
-    known = psutil.Process(home.pid("runner")).environ()
-    third = {"RIVET_TOKEN": token, "RIVET_HOME": str(home.folder / "third"), "RIVET_ISOLATION": asked}
-    done = subprocess.run(
-        [*RIVET, "runner", "start", "--name", "third", "--queue", "other"], env={**known, **third},
-        cwd=home.folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
-    )
-    assert done.returncode != 0
-    assert why in done.stderr + done.stdout
+    runner = third_runner(home, RIVET_ISOLATION=asked)
+    said, _ = runner.communicate(timeout=60)
+    assert runner.returncode != 0
+    assert why in said
+
+
+def test_on_a_machine_without_user_namespaces_auto_is_landlock_and_namespaces_do_not_start(home):
+    refused = third_runner(home, without_namespaces=True, RIVET_ISOLATION="namespaces")
+    said, _ = refused.communicate(timeout=60)
+    assert refused.returncode != 0
+    assert "stages cannot be shut in on this machine: namespaces: " in said
+    assert "sysctl -w user.max_user_namespaces" in said
+    runner = third_runner(home, without_namespaces=True, RIVET_ISOLATION="auto")
+    try:
+        run = one_stage(home, "wherever", 'process.run({ command = "id" })', 'queue = "other",')
+        assert (run["status"], run["isolation"]) == ("passed", "landlock"), home.lines(run["id"])
+    finally:
+        runner.terminate()
+        said, _ = runner.communicate(timeout=30)
+    assert "stages are shut in at level landlock, since namespaces cannot be had: bubblewrap" in said
+    assert "what landlock leaves open here: " in said

@@ -28,6 +28,19 @@ def test_a_folder_that_others_could_enter_is_closed(tmp_path: Path) -> None:
     assert mode_of(folder) == 0o700
 
 
+def test_a_home_that_stages_may_pass_stays_so_and_what_is_in_it_is_private(tmp_path):
+    home = Home(tmp_path / "home")
+    home.prepare()
+    for mode, kept in ((0o711, 0o711), (0o700, 0o700), (0o755, 0o700)):
+        home.path.chmod(mode)
+        home.prepare()
+        assert mode_of(home.path) == kept
+    for name in ("keys", "tokens", "logs", "redis"):
+        (home.path / name).chmod(0o711)
+        home.prepare()
+        assert mode_of(home.path / name) == 0o700
+
+
 def test_a_file_where_a_folder_is_needed_is_said(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(HomeUnusable, match="is a file, and a folder is needed there; see RIVET_HOME"):
