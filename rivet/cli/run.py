@@ -12,8 +12,7 @@ import click
 
 from rivet.cli.complete import pipeline_or_file
 from rivet.cli.failures import UNREACHABLE, USAGE, Failed, findings_of
-from rivet.cli.follow import Follower, follow_to_the_end
-from rivet.cli.inputs import ask_missing, parse_inputs
+from rivet.cli.inputs import parse_inputs
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import find_server, server
 from rivet.cli.source import is_file, read_source
@@ -79,6 +78,9 @@ def run(
         return 0
     if not quiet and not as_json:
         click.echo(f"run {name}, version {started.get('version') or 'unpublished'}   {started['id']}")
+    # Loaded while the run begins: nobody waits for it.
+    from rivet.cli.follow import Follower, follow_to_the_end
+
     follower = Follower(client, started, name, quiet, as_json)
     return follow_to_the_end(follower)
 
@@ -92,6 +94,8 @@ def _submitted(
     except ApiProblem as problem:
         if problem.code != "invalid_input" or not may_ask or not sys.stdin.isatty():
             raise
+        from rivet.cli.ask_missing import ask_missing
+
         typed = ask_missing(client, project, pipeline, body["inputs"])
         if not typed:
             raise
