@@ -48,7 +48,7 @@ class Plant:
         return next(folder.name for folder in (self.home.folder / "home" / "runners").iterdir())
 
     def slots(self) -> list[psutil.Process]:
-        return [child for child in self.part("runner").children() if "celery" in _said(child)]
+        return [child for child in self.part("runner").children() if "-m rivet.tasks" in _said(child)]
 
     def all_slots(self) -> list[psutil.Process]:
         """Of both runners."""
