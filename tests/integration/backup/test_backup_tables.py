@@ -25,8 +25,9 @@ from rivet.engine.move_logs import move_logs
 from rivet.engine.open_days import open_days
 from rivet.store.connect import engine_for
 from rivet.store.kept_tables import METADATA
-from rivet.store.migrate import bring_to, state_of_schema
+from rivet.store.migrate import bring_to
 from rivet.store.read_records import RecordReads, Wanted
+from rivet.store.schema_state import state_of_schema
 from rivet.store.standstill import stand_still
 from rivet.store.unit import PostgresStore
 from tests.aged_runs import make_runs
