@@ -46,7 +46,7 @@ class PostgresOutbox:
         return [_queued(row) for row in rows]
 
     def mark(self, published: Sequence[Queued], generation: str) -> None:
-        jobs, epochs = [str(each.job_id) for each in published], [each.epoch for each in published]
+        jobs, epochs = [each.job_id for each in published], [each.epoch for each in published]
         self._connection.execute(_MARK, {"jobs": jobs, "epochs": epochs, "generation": generation})
 
 

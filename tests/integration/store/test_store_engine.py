@@ -178,7 +178,7 @@ def test_a_running_run_is_cancelled_by_way_of_cancelling(told, claimed):
     planned, _, _, order = claimed()
     told.commits.clear()
     cancel_run(planned.run.id, "bob", store=told.store)
-    assert told.commits[0].cancelled == [(order.job, None)]
+    assert told.commits[0].cancelled == [(order.job, order.epoch, None)]
     shown = RunReads(told.store.engine, 4.0).one(planned.run.id, "http://x")
     assert (shown["status"], shown["cancelled_by"]) == ("cancelling", "bob")
 

@@ -7,6 +7,7 @@ import pytest
 
 from rivet.domain.errors import IllegalMove
 from rivet.domain.states import JobStatus, Reason, RunnerStatus, RunStatus
+from rivet.engine.ports import Queued
 
 
 def begin(store, job):
@@ -183,3 +184,18 @@ def test_a_beat_after_a_silence_starts_anew(store):
     with store.begin() as tx:
         tx.parts.beat("gap-a", 0.0)
         assert not tx.parts.unbroken("gap", (tx.now() - first).total_seconds(), 5.0)
+
+
+def test_what_was_published_is_marked_however_often_a_connection_has_marked_before(store, a_run):
+    with store.begin() as tx:
+        for _ in range(6):  # the statement is prepared on the way
+            tx.outbox.mark([], "g0")
+    planned = a_run()
+    with store.begin() as tx:
+        epoch = tx.jobs.begin(tx.jobs.get(planned.job.id), "q:marked")
+    queued = Queued(planned.job.id, epoch, "q:marked")
+    for generation in ("g1", "g2", "g3", "g4", "g5", "g6"):
+        with store.begin() as tx:
+            assert queued in tx.outbox.unpublished(generation, 1000)
+            tx.outbox.mark([queued], generation)
+            assert queued not in tx.outbox.unpublished(generation, 1000)
