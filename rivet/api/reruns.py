@@ -1,5 +1,6 @@
 """Reruns: run a run again, all of it or a part, and say beforehand what is still there for it."""
 
+from datetime import timedelta
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -76,11 +77,21 @@ class SourceShown(BaseModel):
     is_needed: bool
 
 
+class LogsShown(BaseModel):
+    """Logs of stages that stand; `gone` says why they cannot be read any more."""
+
+    run: str
+    name: str | None
+    until: str | None = Field(description="They stay until then at least.")
+    gone: str | None
+
+
 class RerunPlanShown(BaseModel):
     run: str
     again: list[str]
     stand: list[StandsShown]
     sources: list[SourceShown]
+    logs: list[LogsShown]
     possible: bool
     refusal: str | None
     instead: str | None = Field(description="A stage with which it could be begun, where it cannot be so.")
@@ -155,9 +166,28 @@ def _shown(run: RunId, planned: RerunPlan) -> dict[str, Any]:
             {"stage": stage.key, "status": stage.status, "run": str(stage.from_run)} for stage in draft.kept
         ],
         "sources": [_source(source) for source in planned.sources],
+        "logs": [_logs(ran) for ran in dict.fromkeys(stage.from_run for stage in draft.kept) if ran],
         "possible": planned.refusal is None,
         "refusal": planned.refusal,
         "instead": planned.instead,
+    }
+
+
+def _logs(ran: RunId) -> dict[str, Any]:
+    """Of the run in which stages really ran that stand."""
+    web = the_web()
+    with web.store.begin() as tx:
+        run = tx.runs.get(ran)
+    if run is None:
+        return {"run": str(ran), "name": None, "until": None, "gone": "that run has been deleted"}
+    expired = web.runs.logs_expired_at(ran)
+    days = timedelta(days=web.settings.keep().logs_days)
+    until = run.ended_at + days if run.ended_at is not None and expired is None else None
+    return {
+        "run": str(ran),
+        "name": f"{run.pipeline}#{run.number}",
+        "until": None if until is None else iso(until),
+        "gone": None if expired is None else f"they expired on {expired:%Y-%m-%d}",
     }
 
 

@@ -108,8 +108,18 @@ def described(planned: Mapping[str, Any], name: str) -> Iterator[str]:
     if planned["stand"]:
         stand = _listed([each["stage"] for each in planned["stand"]])
         yield harmless(f"stands  {stand}: as they ended in {name}, with their logs there")
+    for logs in planned["logs"]:
+        yield harmless(f"{'gone' if logs['gone'] else 'has':<6}  {_logs(logs)}")
     for source in planned["sources"]:
         yield harmless(f"{'gone' if source['gone'] else 'has':<6}  {_source(source)}")
+
+
+def _logs(logs: Mapping[str, Any]) -> str:
+    what = f"the logs of {logs['name'] or logs['run']}"
+    if logs["gone"]:
+        return f"{what}: {logs['gone']}"
+    until = parsed(logs["until"])
+    return what + (f" until {until:%Y-%m-%d} at least" if until else "")
 
 
 def _source(source: Mapping[str, Any]) -> str:

@@ -151,8 +151,20 @@ def test_what_a_rerun_would_do_is_told_without_doing_it(api, failed):
     answer = api.ask("POST", f"/runs/{failed['id']}/rerun/plan", {"failed": True})
     assert (answer.status, answer.json["possible"], answer.json["again"]) == (200, True, ["b"])
     assert answer.json["stand"] == [{"stage": "a", "status": "passed", "run": failed["id"]}]
+    (logs,) = answer.json["logs"]
+    assert (logs["run"], logs["name"], logs["gone"]) == (failed["id"], f"again#{failed['number']}", None)
+    assert logs["until"] is not None
     listed = api.ask("GET", "/runs?pipeline=again&limit=1").json["items"]
     assert listed[0]["id"] == failed["id"]
+
+
+def test_a_plan_says_which_logs_are_gone(api, store, failed):
+    again = rerun(api, failed, failed=True)
+    api.ask("POST", f"/runs/{again['id']}/cancel")
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM run WHERE id = %s", (failed["id"],))
+    (logs,) = api.ask("POST", f"/runs/{again['id']}/rerun/plan", {"failed": True}).json["logs"]
+    assert (logs["run"], logs["gone"]) == (failed["id"], "that run has been deleted")
 
 
 def test_under_an_idempotency_key_a_rerun_is_one_run(api, failed):

@@ -10,13 +10,27 @@ def source(**told: Any) -> dict[str, Any]:
     return {**plain, "is_needed": True, **told}
 
 
-def lines(*sources: dict[str, Any], again: tuple[str, ...] = ("b",), stand: tuple[str, ...] = ()) -> list[str]:
+def lines(
+    *sources: dict[str, Any],
+    again: tuple[str, ...] = ("b",),
+    stand: tuple[str, ...] = (),
+    logs: tuple[dict[str, Any], ...] = (),
+) -> list[str]:
     stands = [{"stage": key, "status": "passed", "run": "x"} for key in stand]
-    return list(described({"again": list(again), "stand": stands, "sources": list(sources)}, "p#1"))
+    told = {"again": list(again), "stand": stands, "sources": list(sources), "logs": list(logs)}
+    return list(described(told, "p#1"))
 
 
 def test_what_runs_again_and_what_stands_is_said_in_two_lines():
     assert lines(stand=("a",)) == ["again   b", "stands  a: as they ended in p#1, with their logs there"]
+
+
+def test_logs_of_what_stands_are_said_with_until_when_or_why_they_are_gone():
+    there = {"run": "x", "name": "p#1", "until": "2030-01-02T03:04:05Z", "gone": None}
+    deleted = {"run": "y", "name": None, "until": None, "gone": "that run has been deleted"}
+    assert lines(logs=(there, deleted))[1:] == [
+        "has     the logs of p#1 until 2030-01-02 at least", "gone    the logs of y: that run has been deleted",
+    ]  # fmt: skip
 
 
 def test_many_stages_are_counted():
