@@ -7,7 +7,8 @@ from rivet.domain.job import Job
 from rivet.domain.runner import Runner
 from rivet.domain.states import Reason, RunnerStatus
 from rivet.engine.lose_job import lose_job
-from rivet.engine.ports import Lease, Store, Tx
+from rivet.engine.ports import Store, Tx
+from rivet.engine.run_ports import Lease
 
 
 class Signs(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from rivet.domain.ids import Epoch, JobId, SessionId, StageKey
-from rivet.engine.ports import Lease
+from rivet.engine.run_ports import Lease
 from rivet.store.plain_json import storable
 
 _RENEW = text(

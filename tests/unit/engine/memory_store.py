@@ -31,7 +31,8 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.ports import Lease, NotedWorkspace, Pipeline, Project, Queued, Token, Version
+from rivet.engine.ports import NotedWorkspace, Pipeline, Project, Queued, Token, Version
+from rivet.engine.run_ports import Lease
 
 _NUMBERS = itertools.count(1)
 
