@@ -70,9 +70,12 @@ _EXPIRE_OVER = text(
             SELECT artifact.run_id, artifact.name, sum(blob.size) OVER (
                 PARTITION BY blob.project_id ORDER BY artifact.created_at DESC, artifact.run_id, artifact.name
             ) AS with_newer
-            FROM artifact JOIN blob ON blob.id = artifact.blob_id
-        ) AS sized JOIN run ON run.id = sized.run_id
-        WHERE sized.with_newer > :most_bytes AND run.ended_at IS NOT NULL LIMIT :most
+            FROM artifact JOIN blob ON blob.id = artifact.blob_id WHERE artifact.expired_at IS NULL
+        ) AS sized
+        CROSS JOIN LATERAL (
+            SELECT FROM run WHERE run.id = sized.run_id AND run.ended_at IS NOT NULL OFFSET 0
+        ) AS ended
+        WHERE sized.with_newer > :most_bytes LIMIT :most
         """
     )
 )

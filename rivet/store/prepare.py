@@ -72,7 +72,7 @@ def _may_be_counted(statement: str, known: _Known) -> bool:
 def _prepare(cursor: Any, statement: str, known: _Known) -> str | None:
     """The statement that executes it; None where PostgreSQL cannot tell the type of a value."""
     name = f"rivet_{len(known.prepared)}"
-    body, execute = _forms(statement)
+    body, execute = forms(statement)
     cursor.execute("SAVEPOINT preparing")
     try:
         cursor.execute(f"PREPARE {name} AS {body}")
@@ -85,7 +85,7 @@ def _prepare(cursor: Any, statement: str, known: _Known) -> str | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _forms(statement: str) -> tuple[str, str]:
+def forms(statement: str) -> tuple[str, str]:
     """How it is prepared, and how it is executed, its name left open."""
     names: dict[str, int] = {}
 

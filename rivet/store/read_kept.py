@@ -44,7 +44,7 @@ _FLAKY = f"""
     ),
     flaky AS (
         SELECT suite, classname, name FROM test_case
-        WHERE run_id IN (SELECT id FROM recent)
+        WHERE run_id = ANY (ARRAY(SELECT id FROM recent))
         GROUP BY suite, classname, name
         HAVING bool_or(status = 'passed') AND bool_or(status IN ('failed', 'errored'))
     )

@@ -13,8 +13,8 @@ from rivet.domain.errors import Conflict, NotFound
 from rivet.domain.ids import RunId
 from rivet.domain.states import Reason
 from rivet.store.failures import told_as_unavailable
+from rivet.store.find_runs import runs_found
 from rivet.store.pauses import IS_PAUSED
-from rivet.store.plain_json import storable
 from rivet.store.read_told import annotations_of, summary_of
 from rivet.store.record_days import DROPPED_AT
 from rivet.store.records import iso
@@ -37,19 +37,7 @@ _RUNS = f"""
 _ONE = text(_RUNS + " WHERE run.id = :run")
 _IS_THERE = text("SELECT 1 FROM run WHERE id = :run")
 _LOGS_EXPIRED = text(f"SELECT {DROPPED_AT.format(run='CAST(:run AS uuid)')}")
-_PAGE = text(
-    _RUNS
-    + """
-    WHERE (CAST(:project AS text) IS NULL OR project.slug = :project)
-      AND (CAST(:pipeline AS text) IS NULL OR pipeline.slug = :pipeline)
-      AND (CAST(:status AS text) IS NULL OR run.status = :status)
-      AND (CAST(:trigger AS text) IS NULL OR run.trigger = :trigger)
-      AND (CAST(:since AS timestamptz) IS NULL OR run.created_at >= :since)
-      AND (CAST(:until AS timestamptz) IS NULL OR run.created_at < :until)
-      AND (CAST(:before AS uuid) IS NULL OR run.id < :before)
-    ORDER BY run.id DESC LIMIT :most
-    """
-)
+_PAGE = _RUNS + " WHERE run.id = ANY (ARRAY({found})) ORDER BY run.id DESC"
 _JOBS = text(
     """
     SELECT job.id, job.run_id, job.queue, job.status, job.reason, job.runner, job.isolation, job.queued_at,
@@ -173,14 +161,12 @@ class RunReads:
     ) -> tuple[list[Shown], str | None]:
         """Newest first, and where the next page begins, if there is one."""
         with told_as_unavailable(), self._engine.connect() as connection:
-            rows = connection.execute(
-                _PAGE,
-                {
-                    "project": _plain(project), "pipeline": _plain(pipeline), "status": status,
-                    "trigger": _plain(trigger), "since": since, "until": until,
-                    "before": before, "most": limit + 1,
-                },
-            ).all()
+            found, values = runs_found(
+                project=project, pipeline=pipeline, status=status, trigger=trigger, since=since, until=until,
+                before=before,
+            )
+            wanted = text(_PAGE.format(found=found))
+            rows = connection.execute(wanted, values | {"most": limit + 1}).all()
             items = self._shown(rows[:limit], base_url, connection)
         return items, str(rows[limit - 1].id) if len(rows) > limit else None
 
@@ -310,10 +296,6 @@ def _attempt(row: Any) -> Shown:
         "ended_at": _time(row.ended_at),
         "lines": row.lines,
     }
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else storable(text)
 
 
 def _time(at: datetime | None) -> str | None:

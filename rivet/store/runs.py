@@ -55,7 +55,11 @@ _OF_TURN = _ALL.where(
 ).order_by(RUN.c.id)
 _WAITS = (RUN.c.status == RunStatus.QUEUED.value, RUN.c.reason == Reason.CONCURRENCY.value)
 _ADMIT = update(RUN).where(RUN.c.id == bindparam("run"), *_WAITS).values(reason=None)
-_TURNS = select(RUN.c.project_id, RUN.c.turn).where(*_WAITS, RUN.c.turn.is_not(None)).distinct()
+_TURNS = (
+    select(RUN.c.project_id, RUN.c.turn)
+    .where(*_WAITS, RUN.c.turn.is_not(None), RUN.c.ended_at.is_(None))
+    .distinct()
+)
 _GOING_ON = select(RUN.c.id).where(RUN.c.ended_at.is_(None)).order_by(RUN.c.id).limit(bindparam("most"))
 _OPEN = text(
     """

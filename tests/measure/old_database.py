@@ -71,11 +71,11 @@ _RUNS = (
     FROM made WHERE record.run_id = made.id AND pos = 12 AND NOT goes_on
     """,
 )
-_PLAN = (
+PLAN = (
     '{"env": {}, "network": false, "network_hosts": [], "hosts": [], "limits": {}, "isolation": null, '
     '"timeout_s": 21600, "on_lost": "error", "digest": "0"}'
 )
-_SPEC = '{"path": ["stages", 1]}'
+SPEC = '{"path": ["stages", 1]}'
 
 
 def bring_to(database_url: str, revision: str) -> None:
@@ -95,7 +95,7 @@ def bring_to(database_url: str, revision: str) -> None:
 def fill(database_url: str, runs: int, body: bytes, every_s: float = 60.0) -> None:
     """So many runs of three stages and twelve records, one each `every_s` seconds; the last 20 go on."""
     engine: Engine = engine_for(database_url, pool_size=1, statement_timeout_s=1200)
-    told = {"runs": runs, "every": every_s, "plan": _PLAN, "spec": _SPEC, "body": body}
+    told = {"runs": runs, "every": every_s, "plan": PLAN, "spec": SPEC, "body": body}
     try:
         with engine.begin() as connection:
             for statement in _RUNS:
