@@ -56,8 +56,8 @@ accept_content = ["json"]
 task_ignore_result = True
 result_expires = 600
 
-# What Flower shows. That a link was sent is not told besides: its runner tells at once that it has it.
+# What Flower shows; the queue that a link was sent to is told by the event of its sending alone.
 worker_send_task_events = True
-task_send_sent_event = False
+task_send_sent_event = True
 worker_hijack_root_logger = False
 worker_enable_remote_control = _role != "control"

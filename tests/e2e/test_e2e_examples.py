@@ -62,7 +62,8 @@ def test_every_example_does_what_it_says(terminal: Terminal) -> None:
         line = line.replace(RUN, _asking(there) if words in ASKING else "example-pipeline#1")
         # The system is shared: other tests have a pipeline of the name that the examples take.
         line = line.replace("example-pipeline", "typed-pipeline")
-        done = _run(there, line, operator if words == "migrate" else person)
+        empty = {"RIVET_HOME": str(there.folder / "restored")} if words == "restore" else {}
+        done = _run(there, line, operator if words == "migrate" else person | empty)
         expected = 0 if words != "pipeline delete" or _takes_delete(status["url"]) else 2
         if done.returncode != expected:
             wrong.append(f"{line}: {done.returncode}: {done.stderr}{done.stdout}")
