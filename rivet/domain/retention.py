@@ -120,7 +120,7 @@ KEYS = (
     Kept("own:*", (Rule.PARENT,), "messages of the jobs that its runner holds", "let_go_of_runners"),
     Kept("control", (Rule.PARENT,), "as many messages as jobs are to be settled"),
     Kept(
-        "journal:*", (Rule.BOUNDED,), "256 entries and what is under way; what is taken in is trimmed",
+        "journal:*", (Rule.BOUNDED,), "48 entries and what is under way; what is taken in is trimmed",
         "forget_runners",
     ),
     Kept("ack:*", (Rule.PARENT,), "a field for each job that its runner has a journal of", "forget_runners"),

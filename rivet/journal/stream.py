@@ -11,8 +11,9 @@ from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.stage import CancelScope
 from rivet.redis_link import ack_of, cancel_key, connect, cut_off_of, stream_of
 
-MAX_WAITING = 256
-"""Entries of a stream beyond which log writers wait: at 128 KiB a chunk, Redis holds 32 MiB of it."""
+MAX_WAITING = 48
+"""Entries of a stream beyond which log writers wait: what a quiet stage says then stands behind 6 MiB of a
+flood at most."""
 
 
 def ack_field(job: JobId, epoch: Epoch) -> str:

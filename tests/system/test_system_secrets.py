@@ -229,10 +229,11 @@ def broker(system) -> Iterator[tuple[str, bytes]]:
 
 
 def files(system) -> Iterator[tuple[str, bytes]]:
-    """Every file of the home but what a stage itself wrote and kept; spools are read as records too."""
+    """Every file of the home but what a stage itself wrote and kept, also where its runner keeps the workspace as
+    stages found it (`tree`); spools are read as records too."""
     for path in (system.folder / "home").rglob("*"):
         inside = path.relative_to(system.folder)
-        if not path.is_file() or {"workspace", "artifacts"} & set(inside.parts) or "postgres" in str(inside):
+        if not path.is_file() or {"workspace", "tree", "artifacts"} & set(inside.parts) or "postgres" in str(inside):
             continue
         try:
             yield str(inside), path.read_bytes()
