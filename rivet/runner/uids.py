@@ -7,11 +7,14 @@ from pathlib import Path
 
 
 class StageUids:
-    """Hands out ids from `first` on; Lua children have the last one. Safe among processes."""
+    """Hands out ids from `first` on; Lua children have the last one. Safe among processes.
 
-    def __init__(self, jobs: Path, first: int, last: int) -> None:
+    `by_root`: whether root started the runner; found out if it is not given.
+    """
+
+    def __init__(self, jobs: Path, first: int, last: int, *, by_root: bool | None = None) -> None:
         self._jobs, self._first, self._last = jobs, first, last
-        self._by_root = os.geteuid() == 0
+        self._by_root = os.geteuid() == 0 if by_root is None else by_root
 
     @property
     def of_lua(self) -> int | None:
