@@ -101,7 +101,8 @@ class Judge:
             for attempt in told["attempts"]:
                 said = self._said(stage.key, attempt["number"])
                 own = [line["text"] for line in said if line["stream"] != "rivet"]
-                numbers = [line["line"] for line in said]
+                # Late lines are of an epoch before, which may have made this attempt too: history, and not counted.
+                numbers = [line["line"] for line in said if not line.get("late")]
                 expected = stage.expected(attempt["number"])
                 where = f"attempt {attempt['number']} of stage {stage.key} ({attempt['status']})"
                 if len(set(own)) < len(own) or len(set(numbers)) < len(numbers):

@@ -1,11 +1,12 @@
 """Commands in a room: how they start, write, end and are ended."""
 
+import contextlib
 import resource
 import time
 
 import pytest
 
-from rivet.runner.room import CannotStart, RoomLost
+from rivet.runner.room import CannotStart, RoomLost, RoomOver
 from rivet.runner.room_files import RoomFiles
 
 
@@ -163,9 +164,11 @@ def test_a_silent_room_ends_by_itself_and_says_so(opened, shell):
 
 
 def test_a_fork_bomb_harms_only_its_room(room, shell):
-    ended, _ = shell(room, "f() { f | f & }; f; sleep 2; echo end", timeout_s=4.0, grace_s=1.0)
+    # Its agent looks now and then, and ends the room where it has seen as many of them as there may be.
+    with contextlib.suppress(RoomOver):
+        ended, _ = shell(room, "f() { f | f & }; f; sleep 2; echo end", timeout_s=4.0, grace_s=1.0)
+        assert ended is not None
     assert room.close()
-    assert ended is not None
 
 
 def test_output_is_slowed_down_by_who_reads_it(room, shell):
