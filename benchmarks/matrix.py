@@ -5,12 +5,10 @@ runner left, each keeping a file: from the run's begin to its end, beside the id
 """
 
 import json
-import shutil
 import sys
-import tempfile
 from datetime import datetime
-from pathlib import Path
 
+from benchmarks.system import a_system
 from tests.system.rivet_home import RivetHome
 from tests.system.second_runner import second_runner
 
@@ -30,17 +28,8 @@ pipeline = { name = "Matrix", stages = {
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="rvm"))
-    folder.chmod(0o755)
-    home = RivetHome(folder)
-    try:
-        home.up()
-        with second_runner(home):
-            told = measure(home)
-    finally:
-        home.down()
-        shutil.rmtree(folder, ignore_errors=True)
-    json.dump(told, sys.stdout, indent=2)
+    with a_system() as home, second_runner(home):
+        json.dump(measure(home), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 

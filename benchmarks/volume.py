@@ -6,51 +6,41 @@ bytes to a file.
 """
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import psutil
 
+from benchmarks.system import a_system
 from tests.system.rivet_home import RivetHome
 
 LINES, ROUNDS, LOOK_S = 1_000_000, 5, 0.02
 MIB = 1024 * 1024
-LUA = """
-pipeline = { name = "Flood", stages = { { name = "s", script = function()
-  process.run{ command = "sh", args = { "-c", "exec cat flood" } }
-end } } }
+LUA = f"""
+pipeline = {{ name = "Flood", stages = {{ {{ name = "s", script = function()
+  process.run{{ command = "seq", args = {{ "-f", "%099.0f", "0", "{LINES - 1}" }} }}
+end }} }} }}
 """
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="rvv"))
-    folder.chmod(0o755)
-    home = RivetHome(folder)
-    try:
-        home.up()
-        told = measure(home)
-    finally:
-        home.down()
-        shutil.rmtree(folder, ignore_errors=True)
-    json.dump(told, sys.stdout, indent=2)
+    with a_system() as home:
+        json.dump(measure(home), sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
 def measure(home: RivetHome) -> dict[str, object]:
     text = home.folder / "flood"
     text.write_bytes(b"".join(b"%099d\n" % number for number in range(LINES)))
-    lua = LUA.replace("exec cat flood", f"exec seq -f %099.0f 0 {LINES - 1}")
-    flood(home, lua)
+    flood(home)
     floors, took, grown, back = [], [], [], []
     for _ in range(ROUNDS):
         floors.append(cat(text))
-        seconds, more, run_id = flood(home, lua)
+        seconds, more, run_id = flood(home)
         took.append(seconds)
         grown.append(more)
         begun = time.perf_counter()
@@ -69,7 +59,7 @@ def measure(home: RivetHome) -> dict[str, object]:
     }
 
 
-def flood(home: RivetHome, lua: str) -> tuple[float, int, str]:
+def flood(home: RivetHome) -> tuple[float, int, str]:
     """Seconds, bytes of memory more, and the run."""
     parts = [psutil.Process(home.pid(name)) for name in ("api", "control", "runner", "redis", "postgresql")]
     everyone = [each for part in parts for each in (part, *part.children())]
@@ -83,7 +73,7 @@ def flood(home: RivetHome, lua: str) -> tuple[float, int, str]:
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     begun = time.perf_counter()
-    run_id = home.submit("flood", lua)
+    run_id = home.submit("flood", LUA)
     while (run := home.run(run_id))["ended_at"] is None:
         time.sleep(LOOK_S)
     taken = time.perf_counter() - begun

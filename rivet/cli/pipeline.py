@@ -1,7 +1,6 @@
 """`rivet pipeline`: stored pipelines and their versions."""
 
 import json
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from rivet.cli import pausing
 from rivet.cli.complete import pipeline_names
+from rivet.cli.confirm import confirm_deletion
 from rivet.cli.failures import USAGE, Failed, findings_of
 from rivet.cli.options import json_option, project_option, quiet_option
 from rivet.cli.server import server
@@ -178,10 +178,8 @@ def delete(name: str, yes: bool, project: str, quiet: bool, as_json: bool) -> No
 
     Example: rivet pipeline delete example-pipeline --yes
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise Failed(f"{name} is deleted with all of its runs: say --yes if that is meant", USAGE)
-        click.confirm(f"Delete {name} with all of its versions and runs?", abort=True, err=True)
+    question = f"Delete {name} with all of its versions and runs?"
+    confirm_deletion(name, "all of its runs", question, yes)
     server().call("DELETE", f"{_path(project)}/{quote(name, safe='')}")
     if as_json:
         click.echo(json.dumps({"deleted": name}))

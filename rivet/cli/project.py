@@ -1,12 +1,11 @@
 """`rivet project`: what belongs together, mostly one repository."""
 
 import json
-import sys
 from urllib.parse import quote
 
 import click
 
-from rivet.cli.failures import USAGE, Failed
+from rivet.cli.confirm import confirm_deletion
 from rivet.cli.options import json_option, quiet_option
 from rivet.cli.server import server
 from rivet.cli.show import names_alone, table
@@ -68,10 +67,8 @@ def delete(name: str, yes: bool, quiet: bool, as_json: bool) -> None:
 
     Example: rivet project delete website --yes
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise Failed(f"{name} is deleted with all that is in it: say --yes if that is meant", USAGE)
-        click.confirm(f"Delete {name} with all of its pipelines, runs and secrets?", abort=True, err=True)
+    question = f"Delete {name} with all of its pipelines, runs and secrets?"
+    confirm_deletion(name, "all that is in it", question, yes)
     server().call("DELETE", f"/projects/{quote(name, safe='')}")
     if as_json:
         click.echo(json.dumps({"deleted": name}))
