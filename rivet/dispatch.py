@@ -3,7 +3,8 @@
 Ids are the same however often a thing is published, and messages carry ids alone.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -90,17 +91,20 @@ class Dispatch:
             raise Unavailable(f"the broker does not tell its generation: {error}") from error
         return f"{key.decode()}:{server['run_id']}"
 
-    def waiting(self, queue: str) -> int:
-        """The list's length, and what live runners hold unacknowledged."""
+    def waiting(self, queue: str, runners: Collection[str]) -> int:
+        """The list's length, and what those runners took from it and have not acknowledged.
+
+        The name of the list that a message was taken from is the last that kombu keeps with it.
+        """
         try:
-            held: Any = sum(int(self._hlen(key)) for key in self._redis.scan_iter("unacked:*", count=100))
             length: Any = self._redis.llen(queue)
+            pipe = self._redis.pipeline(transaction=False)
+            for runner in runners:
+                pipe.hvals(f"unacked:{runner}")
+            held = [json.loads(message)[-1] for messages in pipe.execute() for message in messages]
         except redis.RedisError as error:
             raise Unavailable(f"the broker does not tell the length of {queue}: {error}") from error
-        return int(length) + int(held)
-
-    def _hlen(self, key: Any) -> Any:
-        return self._redis.hlen(key)
+        return int(length) + held.count(queue)
 
     def delete_queue(self, queue: str) -> None:
         try:

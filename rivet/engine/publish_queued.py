@@ -1,6 +1,6 @@
 """Publish queued jobs again, on evidence that the broker does not have them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from rivet.engine.ports import Queued, Store
@@ -15,8 +15,8 @@ class Dispatch(Protocol):
         """Another one after the broker was flushed, replaced or restarted. Raises Unavailable."""
 
     def publish(self, queued: Queued) -> None: ...
-    def waiting(self, queue: str) -> int:
-        """Messages in a Redis list, and those that live runners took from it and have not acknowledged."""
+    def waiting(self, queue: str, runners: Collection[str]) -> int:
+        """Messages in a Redis list, and those that `runners` took from it and have not acknowledged."""
 
 
 def publish_queued(
@@ -25,12 +25,14 @@ def publish_queued(
     """One look of upkeep. Publishes what was never published to this generation of the broker, and every
     job of a queue that had too few messages in the look before and has too few now.
 
-    `before` is what the look before returned: how many messages each short queue had.
+    `before` is what the look before returned: how many messages each short queue had. What a runner that is
+    gone had taken is nobody's: it counts for nothing until that runner is there again.
     """
     generation = dispatch.generation()
     with store.begin() as tx:
         unpublished = tx.outbox.unpublished(generation, BATCH)
         counts = tx.jobs.queued_counts()
+        living = tx.runners.living()
     for queued in unpublished:
         dispatch.publish(queued)
     if unpublished:
@@ -38,7 +40,7 @@ def publish_queued(
             tx.outbox.mark(unpublished, generation)
     short: dict[str, int] = {}
     for queue, jobs in counts.items():
-        waiting = dispatch.waiting(queue)
+        waiting = dispatch.waiting(queue, living)
         if waiting < jobs:
             short[queue] = waiting
             if queue in before:

@@ -38,6 +38,9 @@ class Runners(Protocol):
     def serving(self, queue: str) -> Sequence[str]:
         """Names of those that are online and serve the queue."""
 
+    def living(self) -> Sequence[str]:
+        """Names of those that are online or draining."""
+
     def names(self) -> Sequence[str]:
         """Of every runner that may still have a stream."""
 

@@ -78,6 +78,11 @@ _SERVING = (
     )
     .order_by(RUNNER.c.name)
 )
+_LIVING = (
+    select(RUNNER.c.name)
+    .where(RUNNER.c.status.in_([RunnerStatus.ONLINE.value, RunnerStatus.DRAINING.value]))
+    .order_by(RUNNER.c.name)
+)
 _NAMES = select(RUNNER.c.name).order_by(RUNNER.c.name)
 _MOST = 2**31 - 1
 
@@ -163,6 +168,9 @@ class PostgresRunners:
 
     def serving(self, queue: str) -> Sequence[str]:
         return list(self._connection.execute(_SERVING, {"of_queue": queue}).scalars())
+
+    def living(self) -> Sequence[str]:
+        return list(self._connection.execute(_LIVING).scalars())
 
     def names(self) -> Sequence[str]:
         return list(self._connection.execute(_NAMES).scalars())

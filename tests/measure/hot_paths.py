@@ -56,7 +56,7 @@ class Calm:
     def publish(self, queued: Queued) -> None:
         """There is nobody to take it."""
 
-    def waiting(self, queue: str) -> int:
+    def waiting(self, queue: str, runners: Collection[str]) -> int:
         return 10**6
 
     def delete_queue(self, queue: str) -> None:

@@ -508,6 +508,12 @@ class _Runners(_Of):
             if runner.status is RunnerStatus.ONLINE and queue in runner.queues
         )
 
+    def living(self) -> Sequence[str]:
+        return sorted(
+            runner.name for runner in self.w.runners.values()
+            if runner.status in (RunnerStatus.ONLINE, RunnerStatus.DRAINING)
+        )
+
     def names(self) -> Sequence[str]:
         return sorted(self.w.runners)
 

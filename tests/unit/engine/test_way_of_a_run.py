@@ -367,12 +367,13 @@ def test_a_silent_runner_is_marked_lost_and_comes_back_with_a_beat(system):
 
 
 class Broker:
-    """Remembers what was published; may lose it."""
+    """Remembers what was published; may lose it, or have a runner take it."""
 
     def __init__(self) -> None:
         self.name = "first"
         self.published: list[str] = []
         self.lost = False
+        self.taken_by = ""
 
     def generation(self) -> str:
         return self.name
@@ -380,8 +381,9 @@ class Broker:
     def publish(self, queued) -> None:
         self.published.append(f"{queued.queue}:{queued.epoch}")
 
-    def waiting(self, queue: str) -> int:
-        return 0 if self.lost else len(self.published)
+    def waiting(self, queue: str, runners) -> int:
+        is_there = not self.lost and (not self.taken_by or self.taken_by in runners)
+        return len(self.published) if is_there else 0
 
 
 def test_a_queued_job_is_published_to_each_generation_of_the_broker_once(system):
@@ -403,6 +405,23 @@ def test_a_vanished_message_is_published_again_after_two_looks(system):
     assert len(broker.published) == 1
     publish_queued(short, store=system.store, dispatch=broker)
     assert len(broker.published) == 2
+
+
+def test_what_a_runner_took_and_had_not_claimed_when_it_died_is_published_again(system):
+    system.start()
+    session = system.register()
+    broker = Broker()
+    broker.taken_by = "runner"
+    short = publish_queued({}, store=system.store, dispatch=broker)
+    assert not short
+    system.store.pass_time(LEASE_S + 1)
+    judge(system)
+    assert system.store.world.runners["runner"].status is RunnerStatus.LOST
+    for _ in range(2):
+        short = publish_queued(short, store=system.store, dispatch=broker)
+    assert broker.published == ["q:default:1", "q:default:1"]
+    beat_runner(session, 2, 0, [], store=system.store, lease_s=LEASE_S, token=a_token())
+    assert not publish_queued({}, store=system.store, dispatch=broker)
 
 
 def test_late_log_lines_of_an_older_epoch_are_kept_and_nothing_else(running):
