@@ -24,6 +24,7 @@ from rivet.runner.workspaces import Workspaces
 _log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
+LEAVE_S = 5.0
 KEPT_S = 24 * 3600.0
 BATCH_BYTES = 1024 * 1024
 MOST_KEPT = 5000
@@ -91,7 +92,7 @@ class Spooler:
             return
         body = {"session": str(self.session), "free_slots": 0, "own_queue": 0, "holds": [], "leaving": True}
         with contextlib.suppress(ApiProblem, ApiUnreachable):
-            self.client.call("POST", "/runner/heartbeat", body, timeout_s=2)
+            self.client.call("POST", "/runner/heartbeat", body, timeout_s=LEAVE_S)
 
     def _job_ids(self) -> list[JobId]:
         ids = []

@@ -40,6 +40,7 @@ from rivet.wiring.settings import Settings
 _log = logging.getLogger(__name__)
 
 API_WAIT_S = 120.0
+SPOOLER_ENDS_S = 10.0  # a look that waits for an API, and the word of leaving
 
 
 class CannotServe(Exception):
@@ -305,6 +306,6 @@ class SpoolerProcess:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(5)
+                self._process.wait(SPOOLER_ENDS_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()

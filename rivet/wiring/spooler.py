@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -34,14 +34,14 @@ def main() -> None:
         sys.exit("the runner that started this spooler is gone")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s spooler %(levelname)s %(message)s")
     spooler = _spooler(told)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    try:
-        while True:
-            spooler.look()
-            time.sleep(LOOK_S)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        spooler.leave()
+    over = threading.Event()
+    # A look that has begun is ended first: a beat on its way would be heard after the word of leaving, as one
+    # of a runner that is back.
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    while not over.is_set():
+        spooler.look()
+        over.wait(LOOK_S)
+    spooler.leave()
 
 
 def _spooler(told: dict[str, Any]) -> Spooler:
