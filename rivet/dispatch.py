@@ -18,6 +18,7 @@ from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of
 from rivet.engine.ports import Queued
+from rivet.kombu_clients import share_clients
 from rivet.redis_link import ack_of, cancel_key, connect, stream_of
 
 TAKE_JOB = "rivet.take_job"
@@ -35,6 +36,7 @@ def worker_app() -> Celery:
 
 def plain_queues(app: Celery) -> Celery:
     """Make every queue of the app a Redis list of its own name, without binding keys."""
+    share_clients()
     app.amqp.autoexchange = _default_exchange
     return app
 
