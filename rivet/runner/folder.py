@@ -16,6 +16,8 @@ from typing import Any
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import Order
 from rivet.runner import holder
+from rivet.runner.hands import Hands
+from rivet.runner.notes import add_to_note, read_note, write_note
 
 _ORDER = re.compile(r"order\.\d+\.json")
 
@@ -36,6 +38,8 @@ class JobFolder:
         self.path = root / str(job)
         self.workspace = self.path / "workspace"
         self.home = self.path / "home"
+        self._lock = f"{self.path}/lock"
+        self._hands = Hands(root)
 
     def spool(self, epoch: Epoch) -> Path:
         return self.path / f"spool.{epoch}"
@@ -51,13 +55,12 @@ class JobFolder:
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         target = self._order(order.epoch)
         draft = target.with_suffix(".new")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(order.as_dict(), file)
+        write_note(draft, json.dumps(order.as_dict()), 0o600)
         draft.rename(target)
 
     def order(self, epoch: Epoch) -> Order | None:
         try:
-            return Order.read(json.loads(self._order(epoch).read_text()))
+            return Order.read(json.loads(read_note(self._order(epoch))))
         except FileNotFoundError:
             return None
 
@@ -78,44 +81,43 @@ class JobFolder:
 
     def note_trouble(self, why: str) -> None:
         """The job cannot begin here: its first stage is to say so."""
-        (self.path / "trouble").write_text(why)
+        write_note(f"{self.path}/trouble", why)
 
     def note_said(self, level: str, text: str) -> None:
         """What the log of the first stage is to begin with."""
-        with (self.path / "said").open("a") as file:
-            file.write(json.dumps([level, text]) + "\n")
+        add_to_note(f"{self.path}/said", json.dumps([level, text]) + "\n")
 
     def said(self) -> list[tuple[str, str]]:
         """What was noted, once."""
         try:
-            lines = (self.path / "said").read_text().splitlines()
+            lines = read_note(f"{self.path}/said").splitlines()
         except FileNotFoundError:
             return []
-        (self.path / "said").unlink()
+        os.unlink(f"{self.path}/said")
         return [(level, text) for level, text in map(json.loads, lines)]
 
     def trouble(self) -> str | None:
         try:
-            return (self.path / "trouble").read_text()
+            return read_note(f"{self.path}/trouble")
         except FileNotFoundError:
             return None
 
     def note_lease(self, epoch: Epoch, at: float) -> None:
         """Control has said that the job is ours; it was asked at `at`, as `now_s` tells the time."""
         with contextlib.suppress(OSError):
-            (self.path / f"lease.{epoch}").write_text(repr(at))
+            write_note(f"{self.path}/lease.{epoch}", repr(at))
 
     def lease_age_s(self, epoch: Epoch) -> float:
         """How long ago control was asked when it said so last; endless where that is not known."""
         try:
-            return now_s() - float((self.path / f"lease.{epoch}").read_text())
+            return now_s() - float(read_note(f"{self.path}/lease.{epoch}"))
         except (OSError, ValueError):
             return math.inf
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
         """Be the one process that works here. Raises Busy, FileNotFoundError where the folder is gone."""
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,23 +135,17 @@ class JobFolder:
 
     def is_held(self) -> bool:
         """Does a process work in it, or for it? Reads only: a look must never stand in a holder's way."""
-        for note in (self.path / "lock", *self.path.glob("busy-*")):
-            with contextlib.suppress(OSError):
-                if holder.is_alive(note.read_text()):
-                    return True
-        return False
+        with contextlib.suppress(OSError):
+            if holder.is_alive(read_note(self._lock)):
+                return True
+        return self._hands.hold(self.path.name)
 
     def note_busy(self) -> None:
         """This slot has the job in hand: from before a stage until what follows it is published."""
-        with contextlib.suppress(OSError):
-            self._busy().write_text(holder.this_process())
+        self._hands.take(self.path.name)
 
     def note_idle(self) -> None:
-        with contextlib.suppress(OSError):
-            self._busy().unlink(missing_ok=True)
-
-    def _busy(self) -> Path:
-        return self.path / f"busy-{os.getpid()}"
+        self._hands.empty()
 
     def mark(self, epoch: Epoch, kind: str, stage: StageKey, *, sync: bool = False, **told: Any) -> None:
         """Note in the folder that a stage has begun or ended; with `sync` it outlives the machine's power.
@@ -168,7 +164,7 @@ class JobFolder:
     def marks(self, epoch: Epoch) -> list[dict[str, Any]]:
         """All marks, oldest first; a torn last line is none."""
         try:
-            lines = self._marks(epoch).read_text().splitlines(keepends=True)
+            lines = read_note(self._marks(epoch)).splitlines(keepends=True)
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rivet.domain.ids import StageKey
 from rivet.runner.folder import remove_tree
+from rivet.runner.notes import read_note
 from rivet.runner.tree import Index, is_empty, is_still, look_at
 from rivet.runner.tree_copy import put_back, take
 
@@ -80,7 +81,7 @@ class FoundWorkspaces:
     def size(self) -> int:
         """Bytes that all of it takes, about."""
         try:
-            return int((self._place / "size").read_text())
+            return int(read_note(f"{self._place}/size"))
         except (OSError, ValueError):
             return 0
 
@@ -140,7 +141,7 @@ class FoundWorkspaces:
         """Where the copy for a stage is: its own, or the one before that stands for it."""
         place = self._place / stage
         try:
-            place = self._place / (place / "as").read_text()
+            place = self._place / read_note(f"{place}/as")
         except OSError:
             pass
         return place if (place / "index").exists() else None
@@ -148,7 +149,7 @@ class FoundWorkspaces:
     def _last(self) -> Path | None:
         """The copy that was compared with the workspace last."""
         try:
-            last = self._place / (self._place / "last").read_text()
+            last = self._place / read_note(f"{self._place}/last")
         except OSError:
             return None
         return last if os.path.exists(last / "index") else None

@@ -2,7 +2,8 @@
 
 import functools
 import os
-from pathlib import Path
+
+from rivet.runner.notes import read_note
 
 
 def this_process() -> str:
@@ -28,7 +29,7 @@ def is_alive(holder: str) -> bool:
 def _start_time(pid: int) -> str:
     """The start time in clock ticks since boot; "0" where the process is gone, or dead and not yet reaped."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = read_note(f"/proc/{pid}/stat")
     except OSError:
         return "0"
     fields = stat.rpartition(")")[2].split()

@@ -1,7 +1,6 @@
 """The secrets of one attempt: asked for one by one, told to the masker, and put in where they may be used."""
 
 import base64
-import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -14,6 +13,7 @@ from rivet.domain.wording import shown
 from rivet.modules.contract import CallError
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder
+from rivet.runner.notes import add_to_note, read_note
 
 RETRY_S = 0.5
 ASK_WAIT_S = 10.0
@@ -125,12 +125,10 @@ class StageSecrets:
     def _remember(self, name: str) -> None:
         """Before its value is here, so that no stage after this one can miss it."""
         if name not in self._remembered():
-            fd = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "w") as file:
-                file.write(name + "\n")
+            add_to_note(self._note, name + "\n", 0o600)
 
     def _remembered(self) -> list[str]:
         try:
-            return [name for name in self._note.read_text().splitlines() if NAME.fullmatch(name)]
+            return [name for name in read_note(self._note).splitlines() if NAME.fullmatch(name)]
         except FileNotFoundError:
             return []

@@ -1,9 +1,12 @@
 """A user id for each workspace, where the runner was started by root; none where it was not."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from rivet.runner.notes import read_note, write_note
 
 
 class StageUids:
@@ -24,15 +27,15 @@ class StageUids:
         """The one the folder has, or the lowest that no other has. Raises OSError if none is left."""
         if not self._by_root:
             return None
-        note = folder / "uid"
-        if note.exists():
-            return int(note.read_text())
+        note = f"{folder}/uid"
+        with contextlib.suppress(FileNotFoundError):
+            return int(read_note(note))
         with open(self._jobs / "uids.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             taken = set(_noted_in(self._jobs))
             for uid in range(self._first, self._last):
                 if uid not in taken:
-                    note.write_text(str(uid))
+                    write_note(note, str(uid))
                     return uid
         raise OSError(
             f"every user id of {self._first}-{self._last} has a workspace; widen RIVET_STAGE_UIDS"

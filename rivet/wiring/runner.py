@@ -28,6 +28,7 @@ from rivet.modules.plugins import find_plugins
 from rivet.modules.registry import Modules
 from rivet.redis_link import connect
 from rivet.runner.desk import Desk, PublishChain
+from rivet.runner.hands import Hands
 from rivet.runner.reach import ReachPolicy
 from rivet.runner.tools import ToolRoots, find_tools, passable
 from rivet.runner.uids import StageUids
@@ -76,6 +77,7 @@ def open_station(settings: Settings, queues: Sequence[str], slots: int) -> Stati
     if os.geteuid() == 0:
         _let_stages_pass(folder / "jobs")
     _lock(folder)
+    Hands(folder / "jobs").forget()
     modules = station_modules(settings)
     first = settings.stage_uid_range()[0]
     try:
