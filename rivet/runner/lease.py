@@ -12,6 +12,7 @@ from rivet.domain.errors import Unavailable
 from rivet.domain.ids import StageKey
 from rivet.domain.order import Order
 from rivet.domain.stage import CancelScope
+from rivet.runner.clock import Clock
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder, now_s
 from rivet.runner.room import RoomLost
@@ -20,6 +21,8 @@ LOOK_S = 0.25
 RETRY_S = 0.5
 FRESH = 0.75
 """The part of a lease for which control's word that the job is ours is good enough to begin something."""
+
+_CLOCK = Clock("time")
 
 _CANCELLED: Mapping[CancelScope, str] = {"run": "cancelled", "stage": "stage_cancelled"}
 
@@ -59,9 +62,10 @@ class LeaseKeeper:
         self._reason: str | None = None
         self._starting = threading.Lock()
         self._is_asking = False
+        self._pinged_at = 0.0
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._keep_time, name="time", daemon=True).start()
+        self._next_look = _CLOCK.call_at(time.monotonic() + LOOK_S, self._keep_time)
         if self._folder.lease_age_s(self._order.epoch) >= self._beat_s:
             self._ask_servers()
         return self
@@ -70,6 +74,7 @@ class LeaseKeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._next_look.call_off()
         self._wanted.set()
 
     def stopped(self) -> str | None:
@@ -124,18 +129,19 @@ class LeaseKeeper:
                 self._stop(state)
             self._over.wait(self._beat_s if state is not None else min(self._beat_s, RETRY_S))
 
-    def _keep_time(self) -> None:
+    def _keep_time(self) -> float | None:
         """Waits for nobody: the room lives on, and the deadline holds, while API and Redis are away."""
-        pinged = 0.0
-        while not self._over.wait(LOOK_S):
-            self._ask_servers()
-            now = time.monotonic()
-            if now > self._deadline:
-                self._stop("timed_out")
-            if now - pinged > self._beat_s / 2:
-                pinged = now
-                with contextlib.suppress(OSError, RoomLost):
-                    self._each_beat()
+        if self._over.is_set():
+            return None
+        self._ask_servers()
+        now = time.monotonic()
+        if now > self._deadline:
+            self._stop("timed_out")
+        if now - self._pinged_at > self._beat_s / 2:
+            self._pinged_at = now
+            with contextlib.suppress(OSError, RoomLost):
+                self._each_beat()
+        return time.monotonic() + LOOK_S
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_S):

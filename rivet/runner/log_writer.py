@@ -20,10 +20,12 @@ from rivet.domain.log import (
 )
 from rivet.domain.mask import MaskedStream
 from rivet.domain.record import RecordType
+from rivet.runner.clock import Call, Clock
 from rivet.runner.journal import Journal, now_text
 
 FLUSH_S = 0.010
 MAX_LINES = 10_000_000
+_CLOCK = Clock("log-writer")
 
 
 class LogWriter:
@@ -48,7 +50,6 @@ class LogWriter:
         self._max_bytes, self._max_lines = max_bytes, max_lines
         self._left, self._lines_left = max_bytes, max_lines
         self._guard = threading.Lock()
-        self._wake, self._over = threading.Event(), threading.Event()
         self._blocks: list[str] = []  # of whole lines, joined by line feeds
         self._count = 0
         self._marks: list[Mark] = []
@@ -56,23 +57,26 @@ class LogWriter:
         self._partial: dict[tuple[int, str], bytes] = {}
         self._screens: dict[tuple[int, str], MaskedStream] = {}
         self._packer = zstandard.ZstdCompressor(level=1)
-        self._flusher = threading.Thread(target=self._flush_often, name="log-writer", daemon=True)
+        self._flushed_at = time.monotonic()
+        self._next_flush: Call | None = None
+        self._is_closed = False
         self._failure: OSError | None = None
         self.lines = lines_before
         self.bytes = 0
         self.over: OverLimit | None = None
 
     def __enter__(self) -> Self:
-        self._flusher.start()
+        with self._guard:
+            self._flush_soon()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._wake.set()
-        self._flusher.join()
         with self._guard:
+            self._is_closed = True
+            if self._next_flush is not None:
+                self._next_flush.call_off()
             for source in {source for source, _ in self._screens}:
                 self._finish(source)
             self._flush()
@@ -95,7 +99,8 @@ class LogWriter:
                 screen = self._screens[place] = self._journal.masker.stream()
             told = screen.feed(data)
             self._cut(place, told)
-        self._wake.set()
+            if self._blocks:
+                self._flush_soon()
         return told
 
     def finish(self, source: int = 0) -> Mapping[str, bytes]:
@@ -105,14 +110,15 @@ class LogWriter:
         """
         with self._guard:
             held = self._finish(source)
-        self._wake.set()
+            if self._blocks:
+                self._flush_soon()
         return held
 
     def say(self, level: str, text: str, stream: str = "log") -> None:
         """An entry of the script, or of Rivet itself (`stream` = `rivet`); may have several lines."""
         with self._guard:
             self._add(self._journal.masker.mask_text(text).encode().split(b"\n"), stream, level)
-        self._wake.set()
+            self._flush_soon()
 
     def _cut(self, place: tuple[int, str], data: bytes) -> None:
         stream = place[1]
@@ -185,22 +191,27 @@ class LogWriter:
         self._count += count
         self._size += size + 1
 
-    def _flush_often(self) -> None:
+    def _flush_soon(self) -> None:
         """At once after a silence, else each 10 ms; at first after as long: a short stage is one batch."""
-        flushed_at = time.monotonic()
-        while not self._over.is_set():
-            self._over.wait(max(0.0, flushed_at + FLUSH_S - time.monotonic()))
-            self._wake.clear()
-            with self._guard:
-                try:
-                    self._flush()
-                except OSError as error:
-                    self._failure = error  # a full disk ends the stage with the next that it says
-                    return
-            self._journal.send()
-            flushed_at = time.monotonic()
-            if not self._over.is_set():  # whoever sets it wakes us afterwards
-                self._wake.wait()
+        if self._next_flush is None:
+            self._next_flush = _CLOCK.call_at(self._flushed_at + FLUSH_S, self._flush_now)
+
+    def _flush_now(self) -> float | None:
+        with self._guard:
+            if self._is_closed:
+                return None
+            try:
+                self._flush()
+            except OSError as error:
+                self._failure = error  # a full disk ends the stage with the next that it says
+                return None
+        self._journal.send()
+        with self._guard:
+            self._flushed_at = time.monotonic()
+            if self._blocks:
+                return self._flushed_at + FLUSH_S
+            self._next_flush = None
+        return None
 
     def _flush(self) -> None:
         if not self._blocks:
