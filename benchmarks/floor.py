@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-import psutil
 import redis
 
 from tests.system.rivet_home import RivetHome
@@ -44,7 +43,7 @@ class RawCelery:
 
 @contextlib.contextmanager
 def raw_celery(home: RivetHome) -> Iterator[RawCelery]:
-    broker = psutil.Process(home.pid("runner")).environ()["RIVET_BROKER_URL"]
+    broker = home.told("runner")["RIVET_BROKER_URL"]
     worker = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "benchmarks.floor_tasks", "worker", "-c", str(home.slots), "-E",
          "-Q", "floor", "-n", "floor@%h", "--without-gossip", "--without-mingle", "--loglevel", "error"],

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import psutil
-
 from rivet.client import Client
 from tests.system.rivet_home import RIVET, RivetHome, wait_for
 
@@ -67,7 +65,7 @@ def serve(home: RivetHome, folder: Path) -> tuple[int, "subprocess.Popen[bytes]"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    env = psutil.Process(home.pid("api")).environ() | {"RIVET_PORT": str(port), "RIVET_URL": ""}
+    env = home.told("api") | {"RIVET_PORT": str(port), "RIVET_URL": ""}
     command = [*RIVET, "serve", "--port", str(port), "--workers", str(PROCESSES), "--threads", str(THREADS)]
     with (folder / "serve.log").open("wb") as log:
         server = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

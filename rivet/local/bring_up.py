@@ -5,15 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rivet.local import parts
-from rivet.local.environment import Addresses, plain_environment
+from rivet.local.environment import Addresses, fork_server_environment, plain_environment
+from rivet.local.forked import ForkServer
 from rivet.local.free_disk import require_free_disk
 from rivet.local.home import Home, kept_secret, leave_socket_folder
 from rivet.local.ports import choose_port
 from rivet.local.postgresql import database_url, postgresql
-from rivet.local.prepare import admin_token, runner_token
 from rivet.local.redis_server import broker_url, redis_server
 from rivet.local.state import State, forget_state
 from rivet.local.supervisor import Asked, Supervisor
+from rivet.local.tokens import admin_token, runner_token
 from rivet.local.warden import end_parts, post_warden
 from rivet.wiring.settings import Settings
 
@@ -50,10 +51,14 @@ def bring_up(
         settings = settings.model_copy(update={"allow_paths": _with(settings.allow_paths, allow)})
         notes.append(f"Stages may clone from {allow}, the folder this was started in.")
     warden = post_warden(home)
+    server = ForkServer(home.path, home.logs / "fork-server.log", fork_server_environment())
+    server.start()
     supervisor: Supervisor | None = None
     try:
         addresses = _addresses(settings, home, api_port, flower)
-        supervisor = Supervisor(home, tell=tell, url=addresses.url, flower_url=addresses.flower_url)
+        supervisor = Supervisor(
+            home, tell=tell, url=addresses.url, flower_url=addresses.flower_url, server=server
+        )
         supervisor.listen_to_signals()
         _start(supervisor, settings, home, addresses)
         when_ready(supervisor.ready(notes))
@@ -64,6 +69,7 @@ def bring_up(
     finally:
         if supervisor is not None:
             supervisor.stop()
+        server.stop()
         leave_socket_folder(home)
         warden.dismiss()
 

@@ -46,6 +46,19 @@ def plain_environment(settings: Settings, home: Home) -> dict[str, str]:
     }
 
 
+def fork_server_environment() -> dict[str, str]:
+    """What an interpreter has to know when it starts, and nothing secret: all that it forks has it too.
+
+    What a part is told it is told when it is forked.
+    """
+    needed = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in needed or name.startswith(("LC_", "PYTHON"))
+    } | {"PYTHONUNBUFFERED": "1"}
+
+
 def server_environment(plain: Mapping[str, str], settings: Settings, addresses: Addresses) -> dict[str, str]:
     """For API, control and migrations."""
     return dict(plain) | {

@@ -8,7 +8,10 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from rivet.local.fork_server import ForkRequest
+from rivet.local.forked import ForkServer
 from rivet.local.processes import Identity, end_all, identity_of, in_session
 
 _PR_SET_PDEATHSIG = 1
@@ -27,12 +30,12 @@ class Part:
     `stop_signal` asks it to end in order, within `patience_s` seconds; `death_signal` reaches it when we die.
     Waves of parts end one after the other, from 1 on, the parts of one side by side. `ready` tells whether it
     does its work, and is asked often; `clear_up` is called before each start, and removes what a killed one
-    left.
+    left. One that `is_forked` is a module of Python's (`python -P -m MODULE …`), of the fork server.
     """
 
     name: str
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     folder: Path
     log: Path
     ready: Callable[[], bool]
@@ -41,12 +44,19 @@ class Part:
     patience_s: float = 10.0
     ends_in_wave: int = 2
     never_as_root: bool = False
+    is_forked: bool = False
     clear_up: Callable[[], None] = field(default=_nothing)
 
 
-def start(part: Part) -> "Running":
-    """Start it. To be called from the main thread: a part dies with the thread that started it."""
+def start(part: Part, server: ForkServer | None = None) -> "Running":
+    """Start it. To be called from the main thread: a part dies with the thread that started it.
+
+    Without a fork server, all are executed. Raises OSError, subprocess.SubprocessError.
+    """
     part.clear_up()
+    if part.is_forked and server is not None:
+        forked = server.fork(_request(part))
+        return Running(part, forked, forked.identity)
     ours = os.getpid()
 
     def in_the_child() -> None:
@@ -69,12 +79,38 @@ def start(part: Part) -> "Running":
     return Running(part, process, identity_of(process.pid) or Identity(process.pid, 0))
 
 
+def _request(part: Part) -> ForkRequest:
+    _, _, _, module, *arguments = part.argv
+    return ForkRequest(
+        title=f"rivet {part.name}",
+        module=module,
+        arguments=tuple(arguments),
+        env=dict(part.env),
+        folder=str(part.folder),
+        log=str(part.log),
+        death_signal=part.death_signal,
+    )
+
+
+class Process(Protocol):
+    """Of `subprocess.Popen`, what the supervisor needs."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Running:
     """A part that was started."""
 
     part: Part
-    process: "subprocess.Popen[bytes]"
+    process: Process
     identity: Identity
 
     def has_ended(self) -> bool:

@@ -1,4 +1,4 @@
-"""The parts that are Rivet itself (API, control, runner, Flower), each started as its own command does it."""
+"""The parts that are Rivet itself (API, control, runner, Flower), each as its own command does it."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ from rivet.local.environment import (
 )
 from rivet.local.home import Home
 from rivet.local.part import Part
-from rivet.local.prepare import admin_token
+from rivet.local.tokens import admin_token
 from rivet.wiring.commands import api_command, control_command, flower_command, runner_command
 from rivet.wiring.settings import Settings
 
@@ -44,6 +44,7 @@ def api(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[str
     return Part(
         name="api",
         argv=tuple(argv),
+        is_forked=True,
         env=env | told,
         folder=home.path,
         log=home.logs / "api.log",
@@ -59,6 +60,7 @@ def control(settings: Settings, home: Home, addresses: Addresses, plain: Mapping
     return Part(
         name="control",
         argv=tuple(argv),
+        is_forked=True,
         env=env | told,
         folder=home.path,
         log=home.logs / "control.log",
@@ -91,6 +93,7 @@ def runner(settings: Settings, home: Home, addresses: Addresses, plain: Mapping[
     return Part(
         name="runner",
         argv=tuple(argv),
+        is_forked=True,
         env=env | told,
         folder=home.path,
         log=home.logs / "runner.log",
@@ -108,6 +111,7 @@ def flower(home: Home, addresses: Addresses, plain: Mapping[str, str]) -> Part:
     return Part(
         name="flower",
         argv=tuple(argv),
+        is_forked=True,
         env=flower_environment(plain, addresses) | told,
         folder=home.path,
         log=home.logs / "flower.log",

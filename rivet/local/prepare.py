@@ -7,23 +7,13 @@ prepared before, as on every start but the first, is seen without loading what p
 """
 
 import os
-import secrets
 import sys
 from pathlib import Path
 
 from rivet.domain.errors import RivetError
-from rivet.local.home import Home, HomeUnusable, kept_secret
+from rivet.local.home import Home, HomeUnusable
 from rivet.local.prepared import is_prepared
-
-
-def admin_token(home: Home) -> str:
-    """The text of the first admin's token, made on first use."""
-    return kept_secret(home.admin_token, lambda: f"rvt_admin_{secrets.token_urlsafe(32)}")
-
-
-def runner_token(home: Home) -> str:
-    """The text of the local runner's token, made on first use."""
-    return kept_secret(home.runner_token, lambda: f"rvt_runner_{secrets.token_urlsafe(32)}")
+from rivet.local.tokens import admin_token, runner_token
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from rivet.local.forked import ForkServer
 from rivet.local.home import Home
 from rivet.local.logs import last_lines, rotate
 from rivet.local.part import Part, Running, start
@@ -43,10 +44,16 @@ class Supervisor:
     """Holds the parts in the order in which they were started. For one thread, the main one."""
 
     def __init__(
-        self, home: Home, *, tell: Callable[[str], None], url: str = "", flower_url: str = ""
+        self,
+        home: Home,
+        *,
+        tell: Callable[[str], None],
+        url: str = "",
+        flower_url: str = "",
+        server: ForkServer | None = None,
     ) -> None:
-        """`tell` is given one line for people at a time."""
-        self._home, self._tell = home, tell
+        """`tell` is given one line for people at a time; of `server` comes what is to be forked."""
+        self._home, self._tell, self._server = home, tell, server
         self._url, self._flower_url = url, flower_url
         self._parts: dict[str, _Watched] = {}
         self._phase = "starting"
@@ -70,7 +77,7 @@ class Supervisor:
         watched = _Watched(part, None)
         self._parts[part.name] = watched
         try:
-            watched.running = start(part)
+            watched.running = start(part, self._server)
         except (OSError, subprocess.SubprocessError) as error:
             raise PartFailed(f"{part.name} cannot be started: {error}") from error
         self._write()
@@ -183,7 +190,7 @@ class Supervisor:
         if watched.again_at is not None and now >= watched.again_at:
             watched.again_at = None
             try:
-                watched.running = start(part)
+                watched.running = start(part, self._server)
                 watched.state = "starting"
             except (OSError, subprocess.SubprocessError) as error:
                 self._tell(f"{part.name} cannot be started again: {error}")
@@ -219,8 +226,11 @@ class Supervisor:
 
     def _sleep(self, seconds: float) -> None:
         """Sleep, but wake up at a signal or when a part ends."""
-        readable, _, _ = select.select([self._signal_in], [], [], seconds)
-        if readable:
+        told_by = [] if self._server is None else self._server.descriptors()
+        readable, _, _ = select.select([self._signal_in, *told_by], [], [], seconds)
+        if self._server is not None:
+            self._server.hear()
+        if self._signal_in in readable:
             try:
                 os.read(self._signal_in, 4096)
             except BlockingIOError:

@@ -197,7 +197,7 @@ def _runner(
     """The runner that is attacked; its environment holds what a careless operator would leave in it."""
     token = home.cli("runner", "token", "--queue", QUEUE, "--name", RUNNER).stdout.strip()
     canaries.add("the runner's token", token)
-    known = psutil.Process(home.pid("runner")).environ()
+    known = home.told("runner")
     env = {
         **{name: value for name, value in known.items() if not name.startswith("RIVET_RUNNER")},
         "RIVET_DATABASE_URL": home.database_url(),

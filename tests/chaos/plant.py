@@ -20,7 +20,7 @@ class Plant:
 
     def __init__(self, home: RivetHome, second: SecondRunner | None = None) -> None:
         self.home, self.second = home, second
-        self._broker_url = psutil.Process(self.part("control").pid).environ()["RIVET_BROKER_URL"]
+        self._broker_url = home.told("control")["RIVET_BROKER_URL"]
         home.database_url()  # looked up while control is there to ask
 
     def state(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Plant:
         return next(folder.name for folder in (self.home.folder / "home" / "runners").iterdir())
 
     def slots(self) -> list[psutil.Process]:
-        return [child for child in self.part("runner").children() if "-m rivet.tasks" in _said(child)]
+        return self.home.slots_of(self.part("runner").pid)
 
     def all_slots(self) -> list[psutil.Process]:
         """Of both runners."""

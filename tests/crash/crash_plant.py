@@ -123,7 +123,7 @@ def start_plant(folder: Path, effects: Effects) -> CrashPlant:
         environment={
             "RIVET_LEASE_SECONDS": "5",
             "RIVET_ALLOW_HOSTS": f"127.0.0.1:{effects.port}",
-            "CRASH_FOLDER": str(tokens),
+            "PYTHON_CRASH_FOLDER": str(tokens),
             "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         },
         slots=6,

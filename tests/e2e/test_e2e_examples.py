@@ -5,12 +5,14 @@ import re
 import shlex
 import subprocess
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from rivet.cli.reference import every_command, examples
 
+from ..system.told import environment_of
 from .conftest import RIVET, Terminal
 
 PIPELINE = """return {
@@ -49,7 +51,7 @@ def test_every_example_does_what_it_says(terminal: Terminal) -> None:
     status = json.loads(there.rivet("status", "--json").stdout)
     (there.folder / "token").write_text(Path(status["token_file"]).read_text())
     operator = {
-        **_settings_of(status["parts"]), "RIVET_RUNNER_NAME": "build-7",
+        **_settings_of(there.env()), "RIVET_RUNNER_NAME": "build-7",
         "RIVET_TOKEN": there.rivet("runner", "token", "--queue", "default,gpu").stdout.strip(),
         "RIVET_HOME": str(there.folder / "second"), "RIVET_STAGE_UIDS": "210000-210999",
     }  # fmt: skip
@@ -92,14 +94,10 @@ def _asking(there: Terminal) -> str:
     return there.rivet("run", "asks.lua", "--no-follow").stdout.strip()
 
 
-def _settings_of(parts: list[dict[str, object]]) -> dict[str, str]:
+def _settings_of(env: Mapping[str, str]) -> dict[str, str]:
     """What the running system gave its own API and runner."""
-    found: dict[str, str] = {}
-    for name in ("api", "runner"):
-        pid = next(part["pid"] for part in parts if part["name"] == name)
-        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-        found |= dict(pair.split("=", 1) for pair in pairs if pair.startswith("RIVET_"))
-    return found
+    told = environment_of("api", env) | environment_of("runner", env)
+    return {name: value for name, value in told.items() if name.startswith("RIVET_")}
 
 
 def _typed(line: str) -> list[str]:

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import zstandard
 from sqlalchemy import text
@@ -14,6 +13,7 @@ from sqlalchemy import text
 from rivet.store.connect import engine_for
 from tests.measure.old_database import OLD, bring_to, fill
 
+from ..system.told import environment_of
 from .conftest import RIVET, Terminal
 
 
@@ -54,8 +54,7 @@ def test_two_homes_live_side_by_side_and_ports_give_way(fresh: Terminal, another
 @pytest.mark.timeout(240)
 def test_the_home_of_an_older_version_is_brought_to_this_one_with_all_in_it(fresh: Terminal) -> None:
     assert fresh.rivet("up", "--detach", "--port", "0", "--flower-port", "0").returncode == 0
-    control = next(part["pid"] for part in status_of(fresh)["parts"] if part["name"] == "control")
-    url = psutil.Process(control).environ()["RIVET_DATABASE_URL"]
+    url = environment_of("control", fresh.env())["RIVET_DATABASE_URL"]
     engine = engine_for(url, pool_size=1)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))

@@ -3,8 +3,6 @@
 import subprocess
 from collections.abc import Mapping, Sequence
 
-import psutil
-
 from .rivet_home import RivetHome
 
 
@@ -12,7 +10,7 @@ def beside(
     home: RivetHome, part: str, argv: Sequence[str], more: Mapping[str, str]
 ) -> "subprocess.Popen[bytes]":
     """With the environment that the first has, and `more`."""
-    environment = psutil.Process(home.pid(part)).environ() | dict(more)
+    environment = home.told(part) | dict(more)
     return subprocess.Popen(
         argv, env=environment, cwd=home.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

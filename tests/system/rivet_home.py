@@ -17,6 +17,8 @@ import psycopg2
 
 from rivet.client import Client, Event
 
+from .told import environment_of
+
 RIVET = (sys.executable, "-m", "rivet")
 
 
@@ -69,6 +71,10 @@ class RivetHome:
         parts = self.status()["parts"]
         found = parts[part] if isinstance(parts, dict) else next(p for p in parts if p["name"] == part)
         return int(found["pid"])
+
+    def told(self, part: str) -> dict[str, str]:
+        """The environment of `api`, `control` or `runner`."""
+        return environment_of(part, self.env(), self.slots)
 
     def log_of(self, part: str) -> str:
         return (self.folder / "home" / "logs" / f"{part}.log").read_text()
@@ -131,7 +137,7 @@ class RivetHome:
 
     def database_url(self) -> str:
         if not self._database_url:
-            found = psutil.Process(self.pid("control")).environ()["RIVET_DATABASE_URL"]
+            found = self.told("control")["RIVET_DATABASE_URL"]
             self._database_url = found.replace("postgresql+psycopg2://", "postgresql://")
         return self._database_url
 

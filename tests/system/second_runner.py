@@ -5,8 +5,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 
-import psutil
-
 from .rivet_home import RIVET, RivetHome, wait_for
 
 LOOK_S = 0.3
@@ -22,7 +20,7 @@ class SecondRunner:
         self._home, self.slots = home, slots
         self._names = ",".join(queues or ("default",))
         token = home.cli("runner", "token", "--queue", self._names, "--name", "second").stdout.strip()
-        known = psutil.Process(home.pid("runner")).environ()
+        known = home.told("runner")
         self._env = {
             **{name: value for name, value in known.items() if not name.startswith("RIVET_RUNNER")},
             "RIVET_HOME": str(home.folder / "second"),

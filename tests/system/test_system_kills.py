@@ -137,7 +137,7 @@ def test_a_frozen_runner_is_noticed_and_what_it_says_late_changes_nothing(fragil
 
 def test_messages_that_come_twice_matter_once(fragile):
     """Everything of a running job is published again, as upkeep and first help may do at any time."""
-    url = psutil.Process(fragile.pid("control")).environ()["RIVET_BROKER_URL"]
+    url = fragile.told("control")["RIVET_BROKER_URL"]
     run_id = fragile.submit("counts", counting("Counts"))
     in_the_middle(fragile, run_id, "a")
     job, runner = fragile.query("SELECT id, runner FROM job WHERE run_id = %s", run_id)[0]
@@ -151,7 +151,7 @@ def test_messages_that_come_twice_matter_once(fragile):
 
 
 def test_queued_runs_survive_a_redis_that_forgets_everything(fragile):
-    url = psutil.Process(fragile.pid("control")).environ()["RIVET_BROKER_URL"]
+    url = fragile.told("control")["RIVET_BROKER_URL"]
     ids = fragile.submit_at_once("counts", counting("Counts"), 4)
     in_the_middle(fragile, ids[0], "a")
     redis.Redis.from_url(url).flushall()

@@ -3,7 +3,6 @@
 import os
 from datetime import UTC, datetime, timedelta
 
-import psutil
 import redis
 
 from rivet.domain.day import day_of
@@ -36,7 +35,7 @@ SLOW = 'pipeline = { name = "Slow", stages = { { name = "a", script = function()
 
 
 def keys_of(system) -> set[str]:
-    url = psutil.Process(system.pid("control")).environ()["RIVET_BROKER_URL"]
+    url = system.told("control")["RIVET_BROKER_URL"]
     with connect(url) as client:
         assert isinstance(client, redis.Redis)
         return {key.decode() for key in client.scan_iter(count=1000)}

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from .contract_rows import SCRIPTS
@@ -131,7 +130,7 @@ def test_people_are_told_the_level_of_runners_and_runs(home):
 def third_runner(home, *, without_namespaces: bool = False, **settings: str) -> subprocess.Popen[str]:
     """Another one, of the queue `other`, as if on a machine of its own."""
     token = home.cli("runner", "token", "--queue", "other", "--name", "third").stdout.strip()
-    known = psutil.Process(home.pid("runner")).environ()
+    known = home.told("runner")
     own = {"RIVET_TOKEN": token, "RIVET_HOME": str(home.folder / "third"), "RIVET_STAGE_UIDS": "212000-212999"}
     before = [sys.executable, str(NO_NAMESPACES)] if without_namespaces else []
     return subprocess.Popen(

@@ -332,7 +332,7 @@ def test_a_plain_celery_worker_is_a_runner(make_home, system):
     env = system.env() | {
         "RIVET_URL": system.status()["url"],
         "RIVET_TOKEN": made["token"],
-        "RIVET_BROKER_URL": psutil.Process(system.pid("runner")).environ()["RIVET_BROKER_URL"],
+        "RIVET_BROKER_URL": system.told("runner")["RIVET_BROKER_URL"],
         "RIVET_RUNNER_NAME": "gpu-runner",
         "RIVET_HOME": str(system.folder / "gpu"),
     }

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import psutil
 import psycopg2
 import pytest
 import redis
@@ -210,7 +209,7 @@ def database(system) -> Iterator[tuple[str, bytes]]:
 
 def broker(system) -> Iterator[tuple[str, bytes]]:
     """Every value of every key, and what records in streams hold."""
-    url = psutil.Process(system.pid("control")).environ()["RIVET_BROKER_URL"]
+    url = system.told("control")["RIVET_BROKER_URL"]
     client = redis.Redis.from_url(url)
     read = {
         "string": client.get, "hash": client.hgetall, "list": lambda key: client.lrange(key, 0, -1),

@@ -1,6 +1,6 @@
 """Loaded by each Python process of the system under test: it dies at a named place, once, where it was told to.
 
-The product knows nothing of this. `CRASH_FOLDER` holds tokens: a file whose name is a point. The first process
+The product knows nothing of this. `PYTHON_CRASH_FOLDER` holds tokens: a file whose name is a point. The first process
 that comes by that point takes the token, by a rename, and sends SIGKILL to itself, or to its parent if the token
 says so. Functions are wrapped as soon as their module is there, before anybody can have taken them by name.
 """
@@ -14,7 +14,7 @@ import threading
 import time
 from importlib.abc import MetaPathFinder
 
-FOLDER = os.environ.get("CRASH_FOLDER", "")
+FOLDER = os.environ.get("PYTHON_CRASH_FOLDER", "")
 _here = threading.local()
 
 
@@ -88,8 +88,17 @@ def _celery_results(module):
 
 
 def _kombu(module):
-    """By the worker's parent, whose role is in the name: the runner's slots do not acknowledge."""
-    module.QoS.ack = around(module.QoS.ack, f"{os.environ.get('RIVET_ROLE', 'no')} ack")
+    """By the worker's parent, whose role is in the name: the runner's slots do not acknowledge.
+
+    The module is loaded before its process knows which role it has.
+    """
+    ack = module.QoS.ack
+
+    @functools.wraps(ack)
+    def wrapped(*args, **kwargs):
+        return around(ack, f"{os.environ.get('RIVET_ROLE', 'no')} ack")(*args, **kwargs)
+
+    module.QoS.ack = wrapped
 
 
 def _verb(name, told=lambda *_: ""):
