@@ -45,6 +45,9 @@ def postgresql(home: Home, socket_folder: Path, env: Mapping[str, str]) -> Part:
         "unix_socket_permissions": "0700",
         "max_connections": "200",
         "shared_buffers": "32MB",
+        # On one machine's load these four processes more have nothing to do.
+        "io_method": "sync",
+        "max_logical_replication_workers": "0",
         "log_checkpoints": "off",
     }
     is_ready = (str(programs / "pg_isready"), "-q", "-h", str(socket_folder), "-U", "rivet", "-d", "rivet")

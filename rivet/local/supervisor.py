@@ -18,6 +18,7 @@ from rivet.local.state import State, forget_state, write_state
 MAX_RESTARTS = 5
 RESTART_WINDOW_S = 60.0
 LOOK_EVERY_S = 1.0
+LOOK_OFTEN_S = 0.05
 ROTATE_EVERY_S = 10.0
 
 
@@ -38,6 +39,10 @@ class _Watched:
     state: str = "starting"
     restarts: list[float] = field(default_factory=list)
     again_at: float | None = None
+
+
+def _is_settled(watched: _Watched) -> bool:
+    return watched.state in ("running", "failed")
 
 
 class Supervisor:
@@ -104,7 +109,7 @@ class Supervisor:
                 said_at = time.monotonic()
                 self._tell(f"still waiting for {', '.join(waiting)}")
             if waiting:
-                self._sleep(0.05)
+                self._sleep(LOOK_OFTEN_S)
         self._write()
 
     def run_once(self, part: Part, timeout_s: float) -> None:
@@ -117,7 +122,7 @@ class Supervisor:
                 self._stop_if_asked()
                 if time.monotonic() > deadline:
                     raise PartFailed(f"{part.name} did not end in {timeout_s:.0f} s{self._tail(part, since)}")
-                self._sleep(0.05)
+                self._sleep(LOOK_OFTEN_S)
         finally:
             running.kill()
             running.process.wait()
@@ -133,7 +138,7 @@ class Supervisor:
         """Start again what dies, until we are asked to stop."""
         rotated_at = time.monotonic()
         while not self._asked:
-            self._sleep(LOOK_EVERY_S)
+            self._sleep(LOOK_EVERY_S if all(map(_is_settled, self._parts.values())) else LOOK_OFTEN_S)
             for watched in self._parts.values():
                 self._look_after(watched)
             if time.monotonic() - rotated_at > ROTATE_EVERY_S:
@@ -182,7 +187,7 @@ class Supervisor:
                 names = ", ".join(watched.part.name for watched in ending)
                 self._tell(f"waiting for {names} to end; Ctrl-C again to hurry")
             if ending:
-                self._sleep(0.05)
+                self._sleep(LOOK_OFTEN_S)
 
     def _look_after(self, watched: _Watched) -> None:
         now = time.monotonic()
