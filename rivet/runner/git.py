@@ -18,7 +18,7 @@ from rivet.runner.reach import ProxyRules, ReachPolicy
 from rivet.runner.room import CannotStart, Room, RoomSpec
 from rivet.runner.room_command import Output
 from rivet.runner.room_files import RoomFiles
-from rivet.sandbox.isolation.enclosure import Bind
+from rivet.sandbox.isolation.bind import Bind
 from rivet.sandbox.isolation.namespaces import OURS
 
 SOURCE = f"{OURS}/source"

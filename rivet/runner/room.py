@@ -23,7 +23,8 @@ from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
 from rivet.runner.room_link import ANSWER_WAIT_S, Answer, Link, RoomLost, RoomOver
 from rivet.runner.room_shell import WATCHED, RoomSpec, doors_of, open_shell, prepare_workspace
-from rivet.sandbox.isolation.enclosure import Bind, CannotEnclose, KilledEarly
+from rivet.sandbox.isolation.bind import Bind
+from rivet.sandbox.isolation.enclosure import CannotEnclose, KilledEarly
 
 __all__ = [
     "WATCHED", "CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomOver", "RoomSpec",

@@ -14,7 +14,9 @@ from rivet.runner.room_link import MOST_LISTENERS
 from rivet.runner.room_programs import ON_HOST, compiled, library
 from rivet.runner.tools import ToolRoots
 from rivet.sandbox.agent import SPARE_PROCESSES
-from rivet.sandbox.isolation.enclosure import OPEN_FILES, Bind, Enclosed, Layout
+from rivet.sandbox.isolation.bind import Bind
+from rivet.sandbox.isolation.enclose import enclose
+from rivet.sandbox.isolation.enclosure import OPEN_FILES, Enclosed, Layout
 from rivet.sandbox.isolation.host import (
     HostEnclosure,
     HostLevel,
@@ -23,7 +25,7 @@ from rivet.sandbox.isolation.host import (
     make_layout,
     remove_layout,
 )
-from rivet.sandbox.isolation.namespaces import LAYOUT, Enclosure, enclose
+from rivet.sandbox.isolation.namespaces import LAYOUT, Enclosure
 
 UNWATCHED = Limits(process_memory=0, workspace=0)
 """For rooms of ours, in which nobody else's processes are: files and memory of any size."""
@@ -104,22 +106,21 @@ def open_shell(spec: RoomSpec, control: int) -> Shell:
             home=spec.home,
             uid=spec.uid,
             binds=_binds(spec),
-            files={
-                **_hosts(spec.hostname, doors),
-                **{f"{LAYOUT.ours}/{name}": content for name, content in _files(spec).items()},
-            },
+            files={**_hosts(spec.hostname, doors), **_ours(spec.files)},
+            programs=_ours(_programs()),
             hostname=spec.hostname,
             open_files=_open_files(spec),
         ),
         _argv(spec, control, LAYOUT, listens if spec.network is not None else "", "pid-1"),
         keep=[control],
+        is_agent=True,
     )
     return Shell(enclosed, LAYOUT)
 
 
 def _on_host(spec: RoomSpec, control: int, level: HostLevel) -> Shell:
     """The proxy listens on the host's own loopback: only the port is the room's."""
-    layout = make_layout(spec.workspace, spec.home, spec.uid, _files(spec))
+    layout = make_layout(spec.workspace, spec.home, spec.uid, {**spec.files, **_programs(ON_HOST)})
     listener = _listening() if spec.network is not None else None
     try:
         enclosed = enclose_on_host(
@@ -132,7 +133,7 @@ def _on_host(spec: RoomSpec, control: int, level: HostLevel) -> Shell:
                 has_home=spec.home is not None,
                 open_files=_open_files(spec),
             ),
-            _argv(spec, control, layout, ""),
+            [layout.python, *_FLAGS, *_argv(spec, control, layout, "")],
             keep=[control],
         )
     except BaseException:
@@ -157,7 +158,7 @@ def _listening() -> socket.socket:
 def _argv(spec: RoomSpec, control: int, layout: Layout, listens: str, *cage: str) -> list[str]:
     folders = [layout.workspace, layout.home if spec.home is not None else "", layout.tmp if not cage else ""]
     told = [str(control), str(spec.ping_s), listens, _watched(spec.limits)]
-    return [layout.python, *_FLAGS, f"{layout.ours}/{_AGENT}", *told, *folders, *cage]
+    return [f"{layout.ours}/{_AGENT}", *told, *folders, *cage]
 
 
 def _binds(spec: RoomSpec) -> tuple[Bind, ...]:
@@ -168,9 +169,12 @@ def _binds(spec: RoomSpec) -> tuple[Bind, ...]:
     )
 
 
-def _files(spec: RoomSpec) -> dict[str, bytes]:
-    more = (ON_HOST,) if spec.is_on_host else ()
-    return {**spec.files, **library(*more), _AGENT: compiled("agent")}
+def _programs(*more: str) -> dict[str, bytes]:
+    return {**library(*more), _AGENT: compiled("agent")}
+
+
+def _ours(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{LAYOUT.ours}/{name}": content for name, content in files.items()}
 
 
 def _open_files(spec: RoomSpec) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rivet.sandbox.isolation.enclosure import Bind
+from rivet.sandbox.isolation.bind import Bind
 from rivet.sandbox.isolation.host import closed_to
 from rivet.sandbox.isolation.namespaces import HOME, WORKSPACE
 from rivet.sandbox.isolation.system import is_of_the_system

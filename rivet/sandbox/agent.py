@@ -204,11 +204,7 @@ class Agent:
 
     def receive_head(self) -> tuple[bytes, list[int]]:
         head, parts, _, _ = self.control.recvmsg(4, 256, CLOSE_ON_EXEC)
-        fds = []
-        for level, kind, data in parts:
-            if level == SOL_SOCKET and kind == SCM_RIGHTS:
-                numbers = range(0, len(data) & ~3, 4)
-                fds += [int.from_bytes(data[at : at + 4], sys.byteorder) for at in numbers]
+        fds = descriptors(parts)
         if not head:
             raise Gone
         return head + self.receive(4 - len(head)), fds
@@ -229,6 +225,16 @@ class Agent:
         extra = [(SOL_SOCKET, SCM_RIGHTS, rights)] if fds else []
         self.control.sendmsg([len(body).to_bytes(4, "big")], extra)
         self.control.sendall(body)
+
+
+def descriptors(parts: "list[tuple[int, int, bytes]]") -> list[int]:
+    """Those that came along with a message."""
+    fds = []
+    for level, kind, data in parts:
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            numbers = range(0, len(data) & ~3, 4)
+            fds += [int.from_bytes(data[at : at + 4], sys.byteorder) for at in numbers]
+    return fds
 
 
 def _ignore(_number: int, _frame: object) -> None:
@@ -369,7 +375,7 @@ def _signal_to(pid: int, number: int) -> None:
 
 
 def _library(name: str) -> "ModuleType":
-    """A neighbour of ours, loaded at the first use. It is found beside the agent."""
+    """A neighbour of ours, loaded at the first use. It is found beside the agent, or is there already."""
     library = sys.argv[0].rpartition("/")[0] + "/lib"
     if library not in sys.path:
         sys.path.insert(0, library)
@@ -435,16 +441,16 @@ def _listener(address: str) -> "_socket.socket | None":
     return listener
 
 
-def main() -> None:
+def main(told: list[str]) -> None:
     """Exits with NOT_EMPTY where something of the room is left. What fails before `serve` started nothing."""
-    control_fd, ping_s, addresses = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-    *limits, open_files = (int(limit) for limit in sys.argv[4].split(","))
-    FOLDERS[:] = [path.encode("utf-8", "surrogateescape") for path in sys.argv[5:8] if path]
+    control_fd, ping_s, addresses = int(told[0]), float(told[1]), told[2]
+    *limits, open_files = (int(limit) for limit in told[3].split(","))
+    FOLDERS[:] = [path.encode("utf-8", "surrogateescape") for path in told[4:7] if path]
     _make_undumpable()
     posix.set_inheritable(control_fd, False)
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     posix.umask(0o022)
-    room = _room(sys.argv[8])
+    room = _room(told[7])
     agent = Agent(control_fd, ping_s, limits, room)
     listeners = _listeners(addresses.split(","))
     agent.say(b"ready", 0, 0, b"", tuple(listener.fileno() for listener in listeners))
@@ -468,4 +474,4 @@ def _room(cage: str) -> "Any":
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -186,7 +186,7 @@ FAULTS: dict[str, Fault] = {
     "lua": _kill_below("lua"),
     "zygote": _kill_below("zygote"),
     "agent": _kill_below("agent"),
-    "bubblewrap": _kill_below("bubblewrap"),
+    "builder": _kill_below("builder"),
     "control": _kill_part("control"),
     "api": _kill_api,
     "postgresql": _kill_part("postgresql"),

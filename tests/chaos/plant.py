@@ -62,16 +62,16 @@ class Plant:
         return [child for child in self.part("runner").children() if "rivet.wiring.spooler" in _said(child)]
 
     def below(self, slot: psutil.Process, what: str) -> list[psutil.Process]:
-        """A slot's `zygote`, `lua` children, `bubblewrap` or `agent`."""
+        """A slot's `zygote`, `lua` children, `builder` of rooms, or `agent` of one."""
         zygotes = [child for child in slot.children() if "zygote.py" in _said(child)]
-        bwraps = [child for child in slot.children() if "bwrap" in _said(child)]
+        builders = [child for child in slot.children() if _name(child) == "rivet-builder"]
         if what == "zygote":
             return zygotes
-        if what == "bubblewrap":
-            return bwraps
+        if what == "builder":
+            return builders
         if what == "lua":
             return [lua for zygote in zygotes for lua in zygote.children()]
-        return [agent for bwrap in bwraps for agent in bwrap.children() if "agent.pyc" in _said(agent)]
+        return [agent for builder in builders for agent in builder.children() if _name(agent) == "rivet-agent"]
 
     def jobs_held(self) -> dict[int, set[str]]:
         """The ids of the jobs that each process of the runners has locked, by its pid."""
@@ -124,7 +124,7 @@ class Plant:
         """What of the runner runs only while a stage does: rooms and Lua children, and all within."""
         found = []
         for slot in self.all_slots():
-            for what in ("lua", "bubblewrap"):
+            for what in ("lua", "agent"):
                 for process in self.below(slot, what):
                     found += [process, *process.children(recursive=True)]
         return found
@@ -149,5 +149,12 @@ class Plant:
 def _said(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
     except psutil.Error:
         return ""

@@ -34,7 +34,7 @@ SLOTS = 2
 AFTER_S = 120.0
 """How long the last runs have for their ends, once nobody is killed any more."""
 KILLED = (
-    "runner", "second", "slot", "spooler", "control", "api", "backend", "redis", "agent", "bubblewrap", "lua", "zygote",
+    "runner", "second", "slot", "spooler", "control", "api", "backend", "redis", "agent", "builder", "lua", "zygote",
 )
 
 

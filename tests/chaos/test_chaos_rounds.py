@@ -23,7 +23,7 @@ def chaos() -> Iterator[System]:
         (2, ("slot", "flush")),
         (3, ("freeze",)),
         (4, ("control", "postgresql")),
-        (5, ("api", "bubblewrap")),
+        (5, ("api", "builder")),
     ],
 )
 def test_nothing_is_lost_or_doubled_or_stuck(chaos, seed, faults):

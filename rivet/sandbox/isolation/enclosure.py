@@ -1,11 +1,13 @@
 """What all levels of isolation have in common: how a room is laid out, what it sees, why it cannot be had."""
 
+import functools
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rivet.sandbox.isolation.bind import Bind
 from rivet.sandbox.isolation.system import is_of_the_system
 
 END_WAIT_S = 10.0
@@ -33,20 +35,6 @@ class Layout:
     ours: str
     tmp: str
     python: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A file or folder of the host, seen in the room under `target`; read-only unless `writable`.
-
-    With `is_link` it is a link of the room itself, and `source` what it says. A room without files of its
-    own (levels `landlock` and `none`) sees `source` where it is.
-    """
-
-    source: Path
-    target: str
-    writable: bool = False
-    is_link: bool = False
 
 
 class Complaints:
@@ -88,6 +76,7 @@ def interpreter() -> Path:
     return Path(getattr(sys, "_base_executable", "") or sys.executable).resolve()
 
 
+@functools.cache
 def interpreter_binds() -> tuple[Bind, ...]:
     """What a room must see for `interpreter()` to start: its executable and its standard library."""
     python = interpreter()

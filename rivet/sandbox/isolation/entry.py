@@ -6,7 +6,6 @@ of its own), because Python, bubblewrap and the workspaces may all lie under a h
 becomes the workspace's user.
 """
 
-import ctypes
 import os
 import resource
 import signal
@@ -14,14 +13,19 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rivet.sandbox.isolation.kernel import (
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    at_most,
+    call,
+    prefer_for_oom_kill,
+)
+
 STAGING = "/tmp"  # noqa: S108
 """Covered in the child's own mount namespace only: it is there on every system."""
 
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ class Entry:
                 os.setresgid(self._uid, self._uid, self._uid)
                 os.setresuid(self._uid, self._uid, self._uid)
             step = "no new privileges"
-            call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             # A change of user takes this back, so it comes after one.
-            call("prctl", _PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            call("prctl", PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
             if os.getppid() != self._parent:
                 os._exit(1)
         except OSError as error:
@@ -83,32 +87,3 @@ class Entry:
             else:
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
             call("mount", b"/proc/self/fd/%d" % fd, target.encode(), None, _MS_BIND | _MS_REC, None)
-
-
-def at_most(number: int, most: int) -> tuple[int, int]:
-    """A limit, soft and hard, no higher than what we have ourselves."""
-    hard = resource.getrlimit(number)[1]
-    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    return wanted, wanted
-
-
-def prefer_for_oom_kill() -> None:
-    """When memory runs out, what strangers started goes before the runner."""
-    try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, b"500")
-        os.close(fd)
-    except OSError:
-        pass
-
-
-def call(name: str, *arguments: object) -> None:
-    """One of libc's functions that give 0. Raises OSError."""
-    if getattr(_libc, name)(*arguments) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{name}: {os.strerror(code)}")
-
-
-# Looked up once before any fork: the child then finds them made.
-for _name in ("prctl", "unshare", "mount", "syscall"):
-    getattr(_libc, _name)

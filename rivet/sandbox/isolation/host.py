@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeGuard
 
+from rivet.sandbox.isolation.bind import Bind
 from rivet.sandbox.isolation.enclosure import (
     END_WAIT_S,
     OPEN_FILES,
-    Bind,
     CannotEnclose,
     Complaints,
     Layout,

@@ -15,6 +15,7 @@ from typing import Any
 
 from rivet.domain.isolation import Trial
 from rivet.sandbox.isolation.bubblewrap import NoBubblewrap, find_bubblewrap
+from rivet.sandbox.isolation.enclose import enclose
 from rivet.sandbox.isolation.enclosure import CannotEnclose, Enclosed, KilledEarly
 from rivet.sandbox.isolation.expected import GAPS, expected_at
 from rivet.sandbox.isolation.host import (
@@ -26,7 +27,8 @@ from rivet.sandbox.isolation.host import (
     remove_layout,
 )
 from rivet.sandbox.isolation.landlock import NoLandlock, find_abi
-from rivet.sandbox.isolation.namespaces import LAYOUT, Enclosure, enclose
+from rivet.sandbox.isolation.namespaces import LAYOUT, Enclosure
+from rivet.sandbox.isolation.warm import Builder
 
 CANARY_WAIT_S = 15.0
 CANARY_UID = 200000
@@ -133,11 +135,11 @@ def _tried_again(uid: int | None) -> Mapping[str, str]:
 
 def _seen_in_namespaces(uid: int | None) -> Mapping[str, str]:
     """What the canary tells. Raises CannotEnclose, OSError, ValueError."""
-    with _host(uid) as host:
+    with _host(uid) as host, Builder() as builder:
         program = f"{LAYOUT.ours}/canary.py"
         enclosure = Enclosure(host.workspace, None, uid, files={program: _source()})
         argv = [LAYOUT.python, "-I", "-S", program, host.request(LAYOUT.workspace)]
-        return host.heard(lambda: enclose(enclosure, argv, keep=[host.tell]))
+        return host.heard(lambda: enclose(enclosure, argv, keep=[host.tell], builder=builder))
 
 
 def _seen_on_host(level: HostLevel, uid: int | None) -> Mapping[str, str]:

@@ -7,8 +7,11 @@ resolution are files of our own.
 import functools
 import os
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from rivet.sandbox.isolation.bind import Bind
 
 ROOM_UID = 1000
 USER = "stage"
@@ -41,6 +44,8 @@ _FILES_OF_ETC = (
     "ssl/openssl.cnf",
 )
 MOST_FILE_BYTES = 1 << 20
+LOOK_S = 10.0
+"""How old a copy may be: packages are seldom installed, and looking takes longer than a room's start may."""
 
 _OF_HOST = (
     "/etc/nsswitch.conf", "/proc/cpuinfo", "/proc/filesystems", "/proc/loadavg", "/proc/meminfo",
@@ -51,19 +56,17 @@ DEVICES = tuple(Path("/dev", name) for name in ("null", "zero", "full", "random"
 
 
 @functools.cache
-def system_arguments() -> tuple[str, ...]:
-    """Arguments of bubblewrap that make the system visible; looked up once, for a system changes rarely."""
-    arguments = ["--ro-bind", "/usr", "/usr"]
+def system_binds() -> tuple[Bind, ...]:
+    """What makes the system visible; looked up once, for a system changes rarely."""
+    binds = [Bind(Path("/usr"), "/usr")]
     for name in _MERGED:
         path = Path("/", name)
         if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), f"/{name}"]
+            binds.append(Bind(Path(os.readlink(path)), f"/{name}", is_link=True))
         elif path.is_dir():
-            arguments += ["--ro-bind", f"/{name}", f"/{name}"]
-    for name in _FOLDERS_OF_ETC:
-        if Path("/etc", name).is_dir():
-            arguments += ["--ro-bind", f"/etc/{name}", f"/etc/{name}"]
-    return tuple(arguments)
+            binds.append(Bind(path, f"/{name}"))
+    folders = (Path("/etc", name) for name in _FOLDERS_OF_ETC)
+    return (*binds, *(Bind(folder, str(folder)) for folder in folders if folder.is_dir()))
 
 
 def system_paths() -> tuple[Path, ...]:
@@ -86,7 +89,7 @@ def system_files(hostname: str) -> Mapping[str, bytes]:
     A copy is cheaper for bubblewrap than a mount.
     """
     return {
-        **_copies(),
+        **_copies(time.monotonic() // LOOK_S),
         "/etc/passwd": (
             f"root:x:0:0:root:/root:/usr/sbin/nologin\n{USER}:x:{ROOM_UID}:{ROOM_UID}::/home/{USER}:/bin/sh\n"
             "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
@@ -99,7 +102,8 @@ def system_files(hostname: str) -> Mapping[str, bytes]:
     }
 
 
-def _copies() -> dict[str, bytes]:
+@functools.lru_cache(maxsize=1)
+def _copies(_at: float) -> dict[str, bytes]:
     found = {}
     for pattern in _FILES_OF_ETC:
         for path in Path("/etc").glob(pattern):

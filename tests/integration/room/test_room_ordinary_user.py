@@ -58,7 +58,7 @@ def test_rooms_hold_for_an_ordinary_user_as_well(checkout: Path):
     done = subprocess.run(
         [
             python_for_anybody(), "-m", "pytest", "-q", "-p", "no:cacheprovider",
-            "tests/test_room_isolation.py", "tests/test_room_probe.py", "tests/test_room_landlock.py",
+            "tests/test_room_isolation.py", "tests/test_room_built.py", "tests/test_room_probe.py", "tests/test_room_landlock.py",
             "tests/test_room_on_host.py",
             "tests/test_room_git.py::test_the_default_branch_is_cloned_with_one_commit",
             "tests/test_room_git.py::test_over_http_where_the_operator_allows_the_address",

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from rivet.domain.isolation import NotHad, chosen
-from rivet.sandbox.isolation import bubblewrap, enclosure, host, landlock, namespaces, probe
+from rivet.sandbox import seccomp
+from rivet.sandbox.isolation import (
+    bubblewrap,
+    built,
+    enclosure,
+    host,
+    landlock,
+    probe,
+    warm,
+    wrapped,
+)
+from rivet.sandbox.isolation.bind import Bind
 
 
 def test_this_machine_gives_namespaces():
@@ -49,7 +60,7 @@ def test_landlock_that_leaks_is_not_taken(what, leak, monkeypatch, tmp_path):
         monkeypatch.setattr(landlock, "EVERY_TCP_RIGHT", 0)
         monkeypatch.setattr(host.HostEnclosure, "rules", lambda self: replace(rules(self), port=None))
     else:
-        monkeypatch.setattr(host, "deny_list_without_namespaces", lambda network: namespaces.deny_list())
+        monkeypatch.setattr(host, "deny_list_without_namespaces", lambda network: seccomp.deny_list())
     found = probe.probe("landlock")
     assert not found.holds
     assert leak in found.detail
@@ -86,13 +97,25 @@ def test_a_home_that_stages_cannot_get_to_is_named(host_folder):
     assert f"set RIVET_HOME to a folder such as /var/lib/rivet, or chmod o+x {closed}" in found.detail
 
 
-def test_a_room_that_leaks_is_no_room(monkeypatch):
-    arguments = namespaces._arguments
+def test_a_forked_room_that_leaks_is_no_room(monkeypatch):
+    weakened = "rivet.sandbox.isolation.kernel.Filter.enter = lambda self: None\nrivet.sandbox.isolation.builder.main("
+    monkeypatch.setattr(warm, "_PROGRAM", warm._PROGRAM.replace("rivet.sandbox.isolation.builder.main(", weakened))
+    monkeypatch.setattr(built, "_LINKS", (*built._LINKS, Bind(Path("/tmp"), "/tmp", writable=True)))
+    found = probe.probe("namespaces")
+    assert not found.holds
+    assert "no filter of system calls is on" in found.detail
+    assert "files of the host can be read" in found.detail
+    assert found.mend
+
+
+def test_a_room_of_bubblewrap_that_leaks_is_no_room(monkeypatch):
+    arguments = wrapped._arguments
 
     def with_the_hosts_network_and_files(*args, **more):
         return [*[a for a in arguments(*args, **more) if a != "--unshare-net"], "--ro-bind", "/tmp", "/tmp"]
 
-    monkeypatch.setattr(namespaces, "_arguments", with_the_hosts_network_and_files)
+    monkeypatch.setattr(wrapped, "_arguments", with_the_hosts_network_and_files)
+    monkeypatch.setattr(warm, "_PROGRAM", "raise SystemExit('not here')")
     found = probe.probe("namespaces")
     assert not found.holds
     assert "the host's loopback is reached" in found.detail
