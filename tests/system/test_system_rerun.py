@@ -104,11 +104,10 @@ def test_a_stage_that_cannot_be_begun_with_is_refused_with_words(system):
 def two(make_home):
     """A system whose own runner serves `default`, and a second one `gpu` besides."""
     home = make_home()
-    second = SecondRunner(home, "default", "gpu")
-    second.until_online()
-    home.second = second
+    home.second = SecondRunner(home, "default", "gpu")
+    home.second.until_online()
     yield home
-    second.end()
+    home.second.end()  # by now it may be another one
     home.down()
 
 
