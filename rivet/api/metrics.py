@@ -112,8 +112,9 @@ def _of_database(measured: Measured, *, known: bool) -> Iterator[Family]:
     yield _histogram(told.STAGE_DURATION, measured.stages, told.STAGE_BOUNDS_S)
     lost = measured.stages.get("lost")
     lines = measured.running_lines + sum(ended.lines for ended in measured.stages.values())
-    yield _counter(told.LEASE_LOSSES, lost.many if lost else 0, known)
-    yield _counter(told.LOG_LINES, lines, known)
+    is_summed = known and measured.is_added_up
+    yield _counter(told.LEASE_LOSSES, lost.many if lost else 0, is_summed)
+    yield _counter(told.LOG_LINES, lines, is_summed)
     yield _gauge(told.LOG_STORED, [((), measured.stored_bytes)] if known else [])
     by_status: dict[str, int] = {}
     for runner in measured.runners:

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "duty": "who of the processes does what",
     "answered": "24 hours of answers to requests with an Idempotency-Key",
     "size_sample": "sizes on another disk",
+    "stored_bytes": "a sum, made anew while pieces are read back",
     "alembic_version": "the file's header has it",
 }
 """And why the others are not in it."""

@@ -99,6 +99,10 @@ TABLES = (
     Kept("blob", (Rule.UNUSED,), "a day old, and nothing refers to it", "drop_unused", FILES),
     Kept("piece", (Rule.UNUSED,), "not used for a day, and no blob has it", "drop_unused", FILES),
     Kept(
+        "stored_bytes", (Rule.BOUNDED,), "a row, and one for each change of the last hour",
+        "note_sizes", FILES,
+    ),
+    Kept(
         "runner", (Rule.AGE,), "`RIVET_KEEP_RUNNERS_DAYS` after it was heard of last", "forget_runners", OTHER
     ),
     Kept(

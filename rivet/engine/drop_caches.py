@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 from rivet.engine.ports import Store
+from rivet.engine.retention_ports import Held
+from rivet.engine.room_of_projects import RoomOfProjects
 
 BATCH = 500
 
@@ -17,9 +19,16 @@ def drop_caches(keep_days: int, most_bytes: int, *, store: Store, now: datetime 
         with store.begin() as tx:
             found = tx.expiry.drop_caches((now or tx.now()) - timedelta(days=keep_days), BATCH)
         dropped += found
-    found = BATCH
-    while found == BATCH:
+    return dropped + _drop_over(most_bytes, store)
+
+
+def _drop_over(most_bytes: int, store: Store) -> int:
+    """A page of all that is held at a time, from what was used last on."""
+    dropped, room, page = 0, RoomOfProjects(most_bytes), list[Held]()
+    while True:
         with store.begin() as tx:
-            found = tx.expiry.drop_caches_over(most_bytes, BATCH)
-        dropped += found
-    return dropped
+            page = list(tx.expiry.caches_held(page[-1] if page else None, BATCH))
+            if over := room.has_no_room_for(page):
+                dropped += tx.expiry.drop_these_caches(over)
+        if len(page) < BATCH:
+            return dropped

@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 
 from rivet.engine.ports import Store
+from rivet.engine.retention_ports import Held
+from rivet.engine.room_of_projects import RoomOfProjects
 
 BATCH = 500
 
@@ -21,9 +23,16 @@ def expire_artifacts(
             present = now or tx.now()
             found = tx.expiry.expire_artifacts(present, present - timedelta(days=keep_days), BATCH)
         expired += found
-    found = BATCH
-    while found == BATCH:
+    return expired + _expire_over(most_bytes, store, now)
+
+
+def _expire_over(most_bytes: int, store: Store, now: datetime | None) -> int:
+    """A page of all that is held at a time, from the newest on."""
+    expired, room, page = 0, RoomOfProjects(most_bytes), list[Held]()
+    while True:
         with store.begin() as tx:
-            found = tx.expiry.expire_artifacts_over(now or tx.now(), most_bytes, BATCH)
-        expired += found
-    return expired
+            page = list(tx.expiry.artifacts_held(page[-1] if page else None, BATCH))
+            if over := room.has_no_room_for(page):
+                expired += tx.expiry.expire_these_artifacts(now or tx.now(), over)
+        if len(page) < BATCH:
+            return expired

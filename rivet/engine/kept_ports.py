@@ -14,6 +14,9 @@ from rivet.domain.job import Job
 from rivet.domain.keeping import Paths
 from rivet.domain.report import Case, Coverage
 
+StoredPiece = tuple[ProjectId, str]
+"""A piece by its project and its digest."""
+
 
 class BlobStore(Protocol):
     """Where the pieces of blobs are: a folder or a bucket. A piece is packed with zstd."""
@@ -50,11 +53,15 @@ class Blobs(Protocol):
     def forget(self, blob: UUID) -> None:
         """Unless something refers to it. Its pieces stay: others may have them too."""
 
-    def forget_unused(self, older_than_s: float, limit: int) -> int:
-        """Those of that age to which nothing refers, `limit` at most; how many."""
+    def forget_unused(self, older_than_s: float, after: UUID | None, look_at: int) -> tuple[int, UUID | None]:
+        """Those of that age to which nothing refers, of the next `look_at` in the order of ids: how many, and
+        after which to go on, if there may be more."""
 
-    def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
-        """Forget pieces that no blob has and that were not used for so long; which they were.
+    def take_unused_pieces(
+        self, unused_for_s: float, after: StoredPiece | None, look_at: int
+    ) -> tuple[Sequence[StoredPiece], StoredPiece | None]:
+        """Forget pieces that no blob has and that were not used for so long, of the next `look_at` in the
+        order of projects and digests: which they were, and after which to go on, if there may be more.
 
         Until the transaction ends nobody can note any of them anew.
         """

@@ -16,6 +16,7 @@ def note_sizes(others: Mapping[str, int], *, store: Store, now: datetime | None 
     """
     with store.begin() as tx:
         present = now or tx.now()
+        tx.sizes.add_up()
         tx.sizes.forget(present - timedelta(days=KEPT_DAYS))
         if not tx.sizes.has_since(present - timedelta(seconds=EVERY_S * 0.9)):
             tx.sizes.note(present, {**tx.sizes.measured(), **others})

@@ -39,6 +39,21 @@ class RecordDays(Protocol):
         """Those of days of which no run is left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a project keeps: an artifact of a run, or a cache (then without a run), and how many bytes it has.
+
+    `at` is by what the newest comes first: when it was made, or used last. `key` is its name in the run, or
+    the cache's id.
+    """
+
+    project: ProjectId
+    at: datetime
+    run: RunId | None
+    key: str
+    size: int
+
+
 class Expiry(Protocol):
     """Takes what is over its time, at most `limit` at once; each says how many it took, or which."""
 
@@ -55,12 +70,18 @@ class Expiry(Protocol):
         Those of the last run of a pipeline that passed stay whole.
         """
 
-    def expire_artifacts_over(self, now: datetime, most_bytes: int, limit: int) -> int:
-        """Of each project the oldest of runs that have ended, until the rest is as large at most."""
+    def artifacts_held(self, after: Held | None, limit: int) -> Sequence[Held]:
+        """Those that have not expired, the newest first: so many, behind that one."""
+
+    def expire_these_artifacts(self, now: datetime, these: Sequence[Held]) -> int:
+        """Those of them whose runs have ended."""
 
     def drop_caches(self, used_before: datetime, limit: int) -> int: ...
-    def drop_caches_over(self, most_bytes: int, limit: int) -> int:
-        """Of each project those that were not used for the longest, until the rest is as large at most."""
+    def caches_held(self, after: Held | None, limit: int) -> Sequence[Held]:
+        """What was used last comes first: so many, behind that one."""
+
+    def drop_these_caches(self, these: Sequence[Held]) -> int:
+        """Unless they were used meanwhile."""
 
     def drop_folders(self, used_before: datetime, limit: int) -> int:
         """Those that no run needs which goes on."""
@@ -77,6 +98,9 @@ class Sizes(Protocol):
 
     def measured(self) -> Mapping[str, int]:
         """What the database knows of, now."""
+
+    def add_up(self) -> None:
+        """Make one of all changes that were noted of what pieces take."""
 
     def has_since(self, since: datetime) -> bool:
         """Was anything noted since then?"""

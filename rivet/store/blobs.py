@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.blob import Manifest
 from rivet.domain.ids import ProjectId
+from rivet.engine.kept_ports import StoredPiece
 from rivet.store.kept_tables import ARTIFACT, BLOB, CACHE, FOLDER, KEPT_FILES, MOVED_LOG, PIECE, SNAPSHOT
 
 _NEW_PIECE = upsert(PIECE)
@@ -36,38 +37,52 @@ _FORGET = delete(BLOB).where(
     ~select(KEPT_FILES.c.run_id).where(KEPT_FILES.c.blob_id == bindparam("blob")).exists(),
     ~select(MOVED_LOG.c.run_id).where(MOVED_LOG.c.blob_id == bindparam("blob")).exists(),
 )
-_FORGET_UNUSED = delete(BLOB).where(
-    BLOB.c.id.in_(
-        select(BLOB.c.id)
-        .where(
-            BLOB.c.created_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("age_s")),
-            *(
-                ~select(kind.c.blob_id).where(kind.c.blob_id == BLOB.c.id).exists()
-                for kind in (ARTIFACT, CACHE, FOLDER, SNAPSHOT, KEPT_FILES, MOVED_LOG)
-            ),
-        )
-        .limit(bindparam("most"))
+# Nothing but the page is looked at, each of it by an index; `OFFSET 0` keeps it so. The last of a page that
+# is full says where the next one begins.
+_UNREFERRED = "\n".join(
+    f"AND NOT EXISTS (SELECT FROM {kind.name} WHERE {kind.name}.blob_id = page.id OFFSET 0)"
+    for kind in (ARTIFACT, CACHE, FOLDER, SNAPSHOT, KEPT_FILES, MOVED_LOG)
+)
+_FORGET_UNUSED = text(
+    f"""
+    WITH page AS MATERIALIZED (
+        SELECT ctid AS place, id, created_at FROM blob WHERE id > :after ORDER BY id LIMIT :most
+    ),
+    gone AS (
+        DELETE FROM blob WHERE ctid = ANY (ARRAY(
+            SELECT page.place FROM page
+            WHERE page.created_at < now() - make_interval(secs => :age_s) {_UNREFERRED}
+        )) RETURNING id
     )
+    SELECT (SELECT count(*) FROM gone) AS gone, (SELECT count(*) FROM page) AS seen,
+           (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last
+    """
 )
 # The age is looked at again where a piece was used since: then the row has waited for that transaction.
 _TAKE_UNUSED = text(
     """
-    WITH used AS MATERIALIZED (
-        SELECT DISTINCT blob.project_id, substring(blob.pieces FROM 32 * place + 1 FOR 32) AS sha256
-        FROM blob, generate_series(0, length(blob.pieces) / 32 - 1) AS place
+    WITH page AS MATERIALIZED (
+        SELECT ctid AS place, project_id, sha256, used_at FROM piece
+        WHERE (project_id, sha256) > (:project, :digest) ORDER BY project_id, sha256 LIMIT :most
     ),
-    unused AS (
-        SELECT piece.project_id, piece.sha256
-        FROM piece LEFT JOIN used ON used.project_id = piece.project_id AND used.sha256 = piece.sha256
-        WHERE used.sha256 IS NULL AND piece.used_at < now() - make_interval(secs => :age_s)
-        LIMIT :most
+    gone AS (
+        DELETE FROM piece WHERE used_at < now() - make_interval(secs => :age_s) AND ctid = ANY (ARRAY(
+            SELECT page.place FROM page
+            WHERE page.used_at < now() - make_interval(secs => :age_s) AND NOT EXISTS (
+                SELECT FROM blob
+                WHERE digests_of(blob.pieces) @> ARRAY[page.sha256] AND blob.project_id = page.project_id
+                OFFSET 0
+            )
+        )) RETURNING project_id, sha256
     )
-    DELETE FROM piece USING unused
-    WHERE piece.project_id = unused.project_id AND piece.sha256 = unused.sha256
-        AND piece.used_at < now() - make_interval(secs => :age_s)
-    RETURNING piece.project_id, piece.sha256
+    SELECT true AS is_gone, project_id, sha256 FROM gone
+    UNION ALL
+    SELECT false, last.project_id, last.sha256 FROM (
+        SELECT project_id, sha256 FROM page ORDER BY project_id DESC, sha256 DESC LIMIT 1
+    ) AS last WHERE (SELECT count(*) FROM page) = :most
     """
 )
+_NO_ID = UUID(int=0)
 _AT_ONCE = 1000
 
 
@@ -111,10 +126,24 @@ class PostgresBlobs:
     def forget(self, blob: UUID) -> None:
         self._connection.execute(_FORGET, {"blob": blob})
 
-    def forget_unused(self, older_than_s: float, limit: int) -> int:
-        asked = {"age_s": older_than_s, "most": limit}
-        return self._connection.execute(_FORGET_UNUSED, asked).rowcount
+    def forget_unused(self, older_than_s: float, after: UUID | None, look_at: int) -> tuple[int, UUID | None]:
+        asked = {"age_s": older_than_s, "after": after or _NO_ID, "most": look_at}
+        row = self._connection.execute(_FORGET_UNUSED, asked).one()
+        return row.gone, UUID(str(row.last)) if row.seen == look_at else None
 
-    def take_unused_pieces(self, unused_for_s: float, limit: int) -> Sequence[tuple[ProjectId, str]]:
-        rows = self._connection.execute(_TAKE_UNUSED, {"age_s": unused_for_s, "most": limit})
-        return [(ProjectId(row.project_id), bytes(row.sha256).hex()) for row in rows]
+    def take_unused_pieces(
+        self, unused_for_s: float, after: StoredPiece | None, look_at: int
+    ) -> tuple[Sequence[StoredPiece], StoredPiece | None]:
+        project, digest = after or (_NO_ID, "")
+        asked = {
+            "age_s": unused_for_s, "project": project, "digest": bytes.fromhex(digest), "most": look_at
+        }
+        taken: list[StoredPiece] = []
+        last: StoredPiece | None = None
+        for row in self._connection.execute(_TAKE_UNUSED, asked):
+            piece = (ProjectId(row.project_id), bytes(row.sha256).hex())
+            if row.is_gone:
+                taken.append(piece)
+            else:
+                last = piece
+        return taken, last

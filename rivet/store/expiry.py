@@ -6,10 +6,12 @@ The last run of a pipeline that passed never goes: it says what the pipeline is 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, text
 
-from rivet.domain.ids import RunId
+from rivet.domain.ids import ProjectId, RunId
+from rivet.engine.retention_ports import Held
 from rivet.store.record_days import forget_records
 
 _NOT_LAST_PASSED = """
@@ -48,37 +50,57 @@ _BY_NUMBER = text(
 _DELETE_RUNS = text("DELETE FROM run WHERE id IN :runs AND ended_at IS NOT NULL").bindparams(
     bindparam("runs", expanding=True)
 )
-_EXPIRE = """
-    UPDATE artifact SET expired_at = :now, expired_size = blob.size, blob_id = NULL
-    FROM blob, ({which}) AS over
-    WHERE blob.id = artifact.blob_id AND artifact.run_id = over.run_id AND artifact.name = over.name
-"""
 _EXPIRE_OLD = text(
-    _EXPIRE.format(
-        which=f"""
+    f"""
+    UPDATE artifact SET expired_at = :now, expired_size = blob.size, blob_id = NULL
+    FROM blob, (
         SELECT artifact.run_id, artifact.name FROM artifact JOIN run ON run.id = artifact.run_id
         WHERE artifact.expired_at IS NULL AND artifact.created_at < :before AND run.ended_at IS NOT NULL
           AND {_NOT_LAST_PASSED}
         ORDER BY artifact.created_at LIMIT :most FOR UPDATE OF artifact SKIP LOCKED
-        """
-    )
+    ) AS over
+    WHERE blob.id = artifact.blob_id AND artifact.run_id = over.run_id AND artifact.name = over.name
+    """
 )
-_EXPIRE_OVER = text(
-    _EXPIRE.format(
-        which="""
-        SELECT sized.run_id, sized.name FROM (
-            SELECT artifact.run_id, artifact.name, sum(blob.size) OVER (
-                PARTITION BY blob.project_id ORDER BY artifact.created_at DESC, artifact.run_id, artifact.name
-            ) AS with_newer
-            FROM artifact JOIN blob ON blob.id = artifact.blob_id WHERE artifact.expired_at IS NULL
-        ) AS sized
+# Each of them is looked up by itself, whatever the planner thinks of how many there are.
+_EXPIRE_THESE = text(
+    """
+    UPDATE artifact SET expired_at = :now, blob_id = NULL,
+                        expired_size = (SELECT size FROM blob WHERE blob.id = artifact.blob_id)
+    WHERE blob_id IS NOT NULL AND ctid = ANY (ARRAY(
+        SELECT held.place
+        FROM unnest(CAST(:runs AS uuid[]), CAST(:names AS text[])) AS these (run_id, name)
         CROSS JOIN LATERAL (
-            SELECT FROM run WHERE run.id = sized.run_id AND run.ended_at IS NOT NULL OFFSET 0
+            SELECT FROM run WHERE run.id = these.run_id AND run.ended_at IS NOT NULL OFFSET 0
         ) AS ended
-        WHERE sized.with_newer > :most_bytes LIMIT :most
-        """
-    )
+        CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM artifact
+            WHERE artifact.run_id = these.run_id AND artifact.name = these.name OFFSET 0
+        ) AS held
+    ))
+    """
 )
+_ARTIFACTS_HELD = text(
+    """
+    SELECT blob.project_id, artifact.created_at AS at, artifact.run_id, artifact.name AS key, blob.size
+    FROM artifact
+    CROSS JOIN LATERAL (SELECT project_id, size FROM blob WHERE id = artifact.blob_id OFFSET 0) AS blob
+    WHERE artifact.expired_at IS NULL
+      AND (artifact.created_at, artifact.run_id, artifact.name)
+        < (CAST(:at AS timestamptz), CAST(:run AS uuid), :key)
+    ORDER BY artifact.created_at DESC, artifact.run_id DESC, artifact.name DESC LIMIT :most
+    """
+)
+_CACHES_HELD = text(
+    """
+    SELECT cache.project_id, cache.used_at AS at, NULL AS run_id, cache.id AS key, blob.size
+    FROM cache
+    CROSS JOIN LATERAL (SELECT size FROM blob WHERE id = cache.blob_id OFFSET 0) AS blob
+    WHERE (cache.used_at, cache.id) < (CAST(:at AS timestamptz), CAST(:key AS uuid))
+    ORDER BY cache.used_at DESC, cache.id DESC LIMIT :most
+    """
+)
+_LAST = UUID(int=2**128 - 1)
 _DROP_CACHES = text(
     """
     DELETE FROM cache WHERE used_at < :before AND id IN (
@@ -86,16 +108,11 @@ _DROP_CACHES = text(
     )
     """
 )
-_DROP_CACHES_OVER = text(
+_DROP_THESE_CACHES = text(
     """
-    DELETE FROM cache WHERE id IN (
-        SELECT sized.id FROM (
-            SELECT cache.id, sum(blob.size) OVER (
-                PARTITION BY cache.project_id ORDER BY cache.used_at DESC, cache.id
-            ) AS with_fresher
-            FROM cache JOIN blob ON blob.id = cache.blob_id
-        ) AS sized WHERE sized.with_fresher > :most_bytes LIMIT :most
-    )
+    DELETE FROM cache
+    USING unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS these (id, used_at)
+    WHERE cache.id = these.id AND cache.used_at = these.used_at
     """
 )
 # Looked at again under the row's lock: who starts a run from a folder has marked it as used.
@@ -152,14 +169,34 @@ class PostgresExpiry:
     def expire_artifacts(self, now: datetime, made_before: datetime, limit: int) -> int:
         return self._count(_EXPIRE_OLD, now=now, before=made_before, most=limit)
 
-    def expire_artifacts_over(self, now: datetime, most_bytes: int, limit: int) -> int:
-        return self._count(_EXPIRE_OVER, now=now, most_bytes=most_bytes, most=limit)
+    def artifacts_held(self, after: Held | None, limit: int) -> Sequence[Held]:
+        behind = {"at": "infinity", "run": _LAST, "key": ""}
+        if after is not None:
+            behind = {"at": after.at, "run": after.run, "key": after.key}
+        return [
+            Held(ProjectId(row.project_id), row.at, RunId(row.run_id), row.key, row.size)
+            for row in self._connection.execute(_ARTIFACTS_HELD, {**behind, "most": limit})
+        ]
+
+    def expire_these_artifacts(self, now: datetime, these: Sequence[Held]) -> int:
+        runs, names = [held.run for held in these], [held.key for held in these]
+        return self._count(_EXPIRE_THESE, now=now, runs=runs, names=names)
 
     def drop_caches(self, used_before: datetime, limit: int) -> int:
         return self._count(_DROP_CACHES, before=used_before, most=limit)
 
-    def drop_caches_over(self, most_bytes: int, limit: int) -> int:
-        return self._count(_DROP_CACHES_OVER, most_bytes=most_bytes, most=limit)
+    def caches_held(self, after: Held | None, limit: int) -> Sequence[Held]:
+        behind = {"at": "infinity", "key": _LAST}
+        if after is not None:
+            behind = {"at": after.at, "key": after.key}
+        return [
+            Held(ProjectId(row.project_id), row.at, None, str(row.key), row.size)
+            for row in self._connection.execute(_CACHES_HELD, {**behind, "most": limit})
+        ]
+
+    def drop_these_caches(self, these: Sequence[Held]) -> int:
+        ids, times = [held.key for held in these], [held.at for held in these]
+        return self._count(_DROP_THESE_CACHES, ids=ids, times=times)
 
     def drop_folders(self, used_before: datetime, limit: int) -> int:
         return self._count(_DROP_FOLDERS, before=used_before, most=limit)

@@ -37,6 +37,12 @@ PIECE = Table(
     _made("used_at", _TIME),
 )
 
+STORED_BYTES = Table(  # what all pieces take: their sum, and the changes since it was made
+    "stored_bytes",
+    METADATA,
+    Column("bytes", BigInteger, nullable=False),
+)
+
 BLOB = Table(
     "blob",
     METADATA,

@@ -1,7 +1,7 @@
 """What metrics say of runs, jobs, runners and logs: asked of PostgreSQL at each scrape, by indexes alone.
 
-What ended long enough ago is added up in `tally` once and not looked at again. So every API process tells
-the same sums, over restarts and when pipelines are deleted.
+What ended long enough ago is added up in `tally` once, by control, and not looked at again. So every API
+process tells the same sums, over restarts and when pipelines are deleted. A scrape only reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,10 @@ from rivet.store.failures import told_as_unavailable
 SETTLED_S = 300.0
 """No transaction takes so long: what ended before that is in the tables, and none comes after it."""
 MOST_RUNNERS = 500
+MOST_ADDED = 50_000
+"""Ends of runs, and of attempts, that are added up in one transaction, but for those of the same moment."""
+MOST_LATELY = 200_000
+"""Ends that a scrape counts itself. More are there only after an upgrade from a version without sums."""
 
 _ENDED = """
     SELECT '{kind}' AS kind, status,
@@ -28,11 +32,32 @@ _ENDED = """
 """
 _LATELY = "(SELECT until FROM tally_until)"
 _SETTLED = f"now() - interval '{SETTLED_S} s'"
-_TO_ADD = text(
-    f"SELECT until::text FROM tally_until WHERE until < {_SETTLED} - interval '{SETTLED_S} s' "
-    "FOR UPDATE SKIP LOCKED"
+_ADDED_UNTIL = text(
+    f"SELECT until::text FROM tally_until WHERE until < {_SETTLED} - interval '{SETTLED_S} s' FOR UPDATE"
 )
-_NOW_UNTIL = text(f"UPDATE tally_until SET until = {_SETTLED}")
+_NEXT = """
+    (SELECT ended_at FROM {table} WHERE ended_at > CAST(:after AS timestamptz) AND ended_at <= {settled}
+     ORDER BY ended_at OFFSET :most LIMIT 1)
+"""
+_UP_TO = text(
+    f"""
+    SELECT up_to::text AS up_to, up_to < {_SETTLED} AS is_more FROM (
+        SELECT least({_NEXT.format(table="run", settled=_SETTLED)},
+                     {_NEXT.format(table="attempt", settled=_SETTLED)}, {_SETTLED}) AS up_to
+    ) AS slice
+    """
+)
+_NOW_UNTIL = text("UPDATE tally_until SET until = CAST(:until AS timestamptz)")
+_LATELY_MORE = """
+    EXISTS (
+        SELECT FROM {table} WHERE ended_at > {lately} AND ended_at <= now() ORDER BY ended_at OFFSET :most
+    )
+"""
+_IS_BEHIND = text(
+    "SELECT " + " OR ".join(
+        _LATELY_MORE.format(table=table, lately=_LATELY) for table in ("run", "attempt")
+    )
+)
 _QUEUES = text(
     """
     SELECT job.queue, count(*) AS jobs, coalesce(max(extract(epoch FROM
@@ -84,7 +109,11 @@ class RunnerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`queues` are jobs and the oldest one's seconds; `runs` and `stages` are those ended, by status."""
+    """`queues` are jobs and the oldest one's seconds; `runs` and `stages` are those ended, by status.
+
+    Those are empty where not `is_added_up`: then what ended before an upgrade is still being added up, and
+    sums that grow until they are right would look as if all of it ended now.
+    """
 
     queues: Mapping[str, tuple[int, float]]
     open_runs: Mapping[str, int]
@@ -94,19 +123,31 @@ class Measured:
     running_lines: int
     stored_bytes: int
     runners: Sequence[RunnerSeen]
+    is_added_up: bool = True
 
 
 class MetricReads:
     """`run_bounds` and `stage_bounds` are seconds, ascending: by them durations are counted."""
 
     def __init__(
-        self, engine: Engine, lease_s: float, run_bounds: Sequence[float], stage_bounds: Sequence[float]
+        self,
+        engine: Engine,
+        lease_s: float,
+        run_bounds: Sequence[float],
+        stage_bounds: Sequence[float],
+        *,
+        most_added: int = MOST_ADDED,
+        most_lately: int = MOST_LATELY,
     ) -> None:
         self._engine = engine
         self._lease_s = lease_s
+        self._most_added = most_added
+        self._most_lately = most_lately
         lately = self._both(run_bounds, stage_bounds, _LATELY, "now()")
         self._ended = text(f"SELECT kind, status, bound, ended, seconds, lines FROM tally UNION ALL {lately}")
-        settled = self._both(run_bounds, stage_bounds, "CAST(:after AS timestamptz)", _SETTLED)
+        settled = self._both(
+            run_bounds, stage_bounds, "CAST(:after AS timestamptz)", "CAST(:until AS timestamptz)"
+        )
         self._add = text(
             f"""
             INSERT INTO tally (kind, status, bound, ended, seconds, lines) {settled}
@@ -117,9 +158,9 @@ class MetricReads:
 
     def measured(self) -> Measured:
         """As it is now. Raises Unavailable."""
-        self.add_up()
         with told_as_unavailable(), self._engine.connect() as connection:
-            rows = connection.execute(self._ended).all()
+            is_behind = connection.execute(_IS_BEHIND, {"most": self._most_lately}).scalar_one()
+            rows = [] if is_behind else connection.execute(self._ended).all()
             return Measured(
                 queues={
                     row.queue: (row.jobs, max(0.0, float(row.oldest_s)))
@@ -135,18 +176,23 @@ class MetricReads:
                     RunnerSeen(row.name, row.status, row.slots, row.free_slots)
                     for row in connection.execute(_RUNNERS, {"lease": self._lease_s, "most": MOST_RUNNERS})
                 ],
+                is_added_up=not is_behind,
             )
 
-    def add_up(self) -> None:
-        """Put what has settled into the tally; one process at a time, the others tell it from the tables.
+    def add_up(self) -> bool:
+        """Put some of what has settled into the tally; whether there is more. Several at once wait.
 
         Runs that are deleted before that would be missing from the sums. Raises Unavailable.
         """
         with told_as_unavailable(), self._engine.begin() as connection:
-            after = connection.execute(_TO_ADD).scalar_one_or_none()
-            if after is not None:
-                connection.execute(self._add, {"after": after})
-                connection.execute(_NOW_UNTIL)
+            after = connection.execute(_ADDED_UNTIL).scalar_one_or_none()
+            if after is None:
+                return False
+            asked = {"after": after, "most": self._most_added}
+            found = connection.execute(_UP_TO, asked).one()
+            connection.execute(self._add, {"after": after, "until": found.up_to})
+            connection.execute(_NOW_UNTIL, {"until": found.up_to})
+            return bool(found.is_more)
 
     def _both(
         self, run_bounds: Sequence[float], stage_bounds: Sequence[float], after: str, until: str

@@ -205,6 +205,7 @@ class Control:
         watch_leases(self._settings.lease_seconds, store=self.store, signs=self._signs)
         watch_approvals(store=self.store)
         forget_answers(store=self.store)
+        self._metrics.add_up()
         self._open_up()
         watch_times(self._settings.lease_seconds, store=self.store)
         let_go_of_runners(self._settings.lease_seconds, store=self.store, queues=self._dispatch)
@@ -215,7 +216,8 @@ class Control:
         keep, store = self._settings.keep(), self.store
         open_days(store=store)
         note_sizes(other_sizes(self._settings), store=store)
-        self._metrics.add_up()
+        while self._metrics.add_up():  # what is deleted below has to be in the sums
+            pass
         if self._settings.logs_in == "artifacts":
             moved = move_logs(store=store, blobs=self._blobs)
             if moved:

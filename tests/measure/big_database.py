@@ -132,7 +132,10 @@ _RUNS = (
     FROM made WHERE n % 10 = 0
     """,
 )
-_SETTLED = "UPDATE tally_until SET until = now()"
+_SETTLED = (
+    "UPDATE tally_until SET until = now()",
+    "INSERT INTO stored_bytes SELECT coalesce(sum(stored), 0) FROM piece",  # nothing told it while it was written
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ def fill(engine: Engine, runs: int, *, days: int, body: bytes, say: Any = lambda
         say(f"{part['last']} of {runs} runs")
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text(_SETTLED))
+        for statement in _SETTLED:
+            connection.execute(text(statement))
         connection.execute(text("VACUUM ANALYZE"))
     return Big(runs, days)

@@ -14,6 +14,7 @@ from rivet.domain.ids import Epoch, JobId, RunId, SessionId
 from rivet.domain.record import Record, RecordType
 from rivet.engine.claim_job import claim_job
 from rivet.engine.drop_caches import drop_caches
+from rivet.engine.drop_unused import BATCH, LOOK_AT
 from rivet.engine.expire_artifacts import expire_artifacts
 from rivet.engine.forget_answers import forget_answers
 from rivet.engine.forget_runners import forget_runners
@@ -112,12 +113,20 @@ def paths(site: Site) -> Iterator[Path]:
     yield from _retention(site)
 
 
-def first_scrape(site: Site) -> None:
-    """After an upgrade from a version that had no sums: all that ever ended is added up, once."""
+def after_an_upgrade(site: Site) -> Iterator[Path]:
+    """From a version that had no sums: nothing that ever ended is added up."""
+    metrics = MetricReads(site.store.engine, LEASE_S, RUN_BOUNDS_S, STAGE_BOUNDS_S)
+
+    def add_up() -> None:
+        while metrics.add_up():
+            pass
+
     with site.store.engine.begin() as connection:
         connection.execute(text("DELETE FROM tally"))
         connection.execute(text("UPDATE tally_until SET until = '-infinity'"))
-    MetricReads(site.store.engine, LEASE_S, RUN_BOUNDS_S, STAGE_BOUNDS_S).measured()
+    yield "after an upgrade: a scrape before it is added up", metrics.measured
+    yield "after an upgrade: a part is added up", metrics.add_up
+    yield "after an upgrade: all the rest is", add_up
 
 
 def _reads(site: Site) -> Iterator[Path]:
@@ -249,11 +258,16 @@ def _retention(site: Site) -> Iterator[Path]:
     yield "clearing: logs to move", lambda: site.undone(
         lambda tx: tx.moved_logs.to_move(tx.now() - timedelta(days=7), tx.now(), 100)
     )
+    def expire_over(tx: Tx) -> None:
+        tx.expiry.expire_these_artifacts(tx.now(), tx.expiry.artifacts_held(None, 500))
+        tx.expiry.drop_these_caches(tx.expiry.caches_held(None, 500))
+
+    yield "clearing: artifacts that are too much expire", lambda: site.undone(expire_over)
     yield "clearing: artifacts by age and size", lambda: expire_artifacts(60, 10**15, store=store)
     yield "clearing: caches, runners", lambda: (
         drop_caches(30, 10**12, store=store), forget_runners(30, store=store)
     )
     yield "clearing: workspaces, versions, folders", lambda: site.undone(drop_unused)
-    yield "clearing: blobs that nothing refers to", lambda: site.undone(lambda tx: tx.blobs.forget_unused(DAY_S, 200))
-    yield "clearing: pieces that no blob has", lambda: site.undone(lambda tx: tx.blobs.take_unused_pieces(DAY_S, 200))
+    yield "clearing: blobs that nothing refers to", lambda: site.undone(lambda tx: tx.blobs.forget_unused(DAY_S, None, LOOK_AT))
+    yield "clearing: pieces that no blob has", lambda: site.undone(lambda tx: tx.blobs.take_unused_pieces(DAY_S, None, BATCH))
     yield "clearing: sizes", SizeReads(store.engine).measured

@@ -5,6 +5,7 @@ A table of medians in milliseconds, side by side, and the last size's over the f
 
 import argparse
 import contextlib
+import itertools
 import os
 import statistics
 import sys
@@ -22,7 +23,7 @@ from rivet.wiring.schema import migrate
 
 from ..conftest import PostgresServer
 from .big_database import fill
-from .hot_paths import Site, first_scrape, paths
+from .hot_paths import Site, after_an_upgrade, paths
 
 DAYS = 400
 BODY = zstandard.compress(b"one line of a log\n")
@@ -47,14 +48,11 @@ def _measured(runs: int, times: int) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="rivet-size-", dir="/tmp") as folder, _filled(Path(folder), runs) as site:
         for each in range(times + 1):
-            for name, do in paths(site):
+            for name, do in itertools.chain(paths(site), after_an_upgrade(site)):
                 began = time.perf_counter()
                 do()
                 if each:
                     taken.setdefault(name, []).append(time.perf_counter() - began)
-            began = time.perf_counter()
-            first_scrape(site)
-            taken.setdefault("once: the first scrape, all history added up", []).append(time.perf_counter() - began)
             _say(f"{runs} runs, round {each} of {times}, load {os.getloadavg()[0]:.1f}")
     return taken
 

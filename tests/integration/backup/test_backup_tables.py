@@ -28,6 +28,7 @@ from rivet.store.kept_tables import METADATA
 from rivet.store.migrate import bring_to
 from rivet.store.read_records import RecordReads, Wanted
 from rivet.store.schema_state import state_of_schema
+from rivet.store.sizes import BLOBS, SizeReads
 from rivet.store.standstill import stand_still
 from rivet.store.unit import PostgresStore
 from tests.aged_runs import make_runs
@@ -125,6 +126,7 @@ def test_what_is_restored_is_what_was_backed_up_and_what_was_going_on_has_ended(
             which = f"WHERE stage_id IN (SELECT id FROM stage WHERE run_id IN ({ended}))"
         assert rows(system.target, table, which) == rows(system.url, table, which), table
     store = PostgresStore(system.target)
+    assert SizeReads(store.engine).measured()[BLOBS] == SizeReads(system.store.engine).measured()[BLOBS] > 0
     with store.begin() as tx:
         assert tx.runs.going_on(10) == []
         for run in system.going:

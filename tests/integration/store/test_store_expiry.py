@@ -131,7 +131,7 @@ def test_artifacts_expire_by_age_but_for_those_of_the_last_run_that_passed(store
     assert expire_artifacts(30, MANY, store=store, now=NOW) == 2
     assert [expired(run, "wheel") for run in (old, last, failed, young, going_on)] == [NOW, None, NOW, None, None]
     with store.begin() as tx:
-        assert tx.blobs.forget_unused(-60, 100) >= 2
+        assert tx.blobs.forget_unused(-60, None, 1000)[0] >= 2
 
 
 def test_artifacts_expire_by_size_oldest_first(store, runs_of, keep, expired):
@@ -142,6 +142,27 @@ def test_artifacts_expire_by_size_oldest_first(store, runs_of, keep, expired):
         keep(run, "image", 1000)
     assert expire_artifacts(30, 2500, store=store, now=NOW) == 2
     assert [expired(run, "image") is None for run in runs] == [False, False, True, True]
+
+
+def test_by_size_all_are_looked_at_a_page_at_a_time_each_project_by_itself(store, runs_of, keep, expired, monkeypatch):
+    monkeypatch.setattr("rivet.engine.expire_artifacts.BATCH", 2)
+    with store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM artifact"))
+    mine, going_on = runs_of(9, 8, 7, 6, 5, pipeline="pages"), runs_of(10, pipeline="pages", status="waiting")[0]
+    with store.begin() as tx:
+        assert tx.projects.add("beside")
+    theirs = runs_of(9.5, 8.5, pipeline="beside")
+    with store.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE run SET project_id = (SELECT id FROM project WHERE slug = 'beside') WHERE id = ANY (:runs)"),
+            {"runs": theirs},
+        )
+    for run in (*mine, going_on, *theirs):
+        keep(run, "image", 1000)
+    assert expire_artifacts(30, 2000, store=store, now=NOW) == 3
+    assert [expired(run, "image") is None for run in mine] == [False, False, False, True, True]
+    assert expired(going_on, "image") is None
+    assert [expired(run, "image") is None for run in theirs] == [True, True]
 
 
 def test_caches_go_by_last_use_and_by_size(store, runs_of):

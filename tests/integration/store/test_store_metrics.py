@@ -91,6 +91,8 @@ def test_sums_stay_as_they_are_while_they_are_added_up_and_when_runs_are_deleted
         ended(ago=ago, status="lost")
     first = metrics.measured()
     assert (first.stages["lost"].many, first.stages["lost"].lines) == (5, 35)
+    assert sql("SELECT count(*) FROM tally").scalar_one() == 0  # who asks does not write
+    assert not metrics.add_up()
     assert sql("SELECT sum(ended) FROM tally WHERE kind = 'stage'").scalar_one() == 3
     assert MetricReads(store.engine, 4.0, BOUNDS, BOUNDS).measured().stages == first.stages
     sql("DELETE FROM run WHERE ended_at < now() - interval '900 s'")
@@ -103,8 +105,27 @@ def test_each_end_is_added_once_however_often_it_is_added_up(metrics, ended, sql
         sql("UPDATE run SET ended_at = ended_at - interval '700 s'")
         ended(ago=400)
         assert metrics.measured().runs["passed"].many == count
+        assert not metrics.add_up()
         assert metrics.measured().runs["passed"].many == count
         assert sql("SELECT sum(ended) FROM tally WHERE kind = 'run'").scalar_one() == count
+
+
+def test_a_long_past_is_added_up_a_part_at_a_time_and_told_when_that_is_done(store, metrics, ended, sql):
+    for ago in range(1000, 1012):
+        ended(ago=ago)
+    upgraded = MetricReads(store.engine, 4.0, BOUNDS, BOUNDS, most_added=5, most_lately=4)
+    summed, is_more = 0, True
+    while is_more:
+        if summed < 12 - 4:
+            found = upgraded.measured()
+            assert (found.is_added_up, found.runs, found.stages) == (False, {}, {})
+        before, is_more = summed, upgraded.add_up()
+        summed = sql("SELECT coalesce(sum(ended), 0) FROM tally WHERE kind = 'run'").scalar_one()
+        assert summed - before <= 5 + 1  # the one up to which it goes is one more
+    ended(ago=1)
+    found = upgraded.measured()
+    assert found.is_added_up
+    assert (found.runs["passed"].many, found.stages["passed"].many) == (13, 13)
 
 
 def test_runners_are_told_with_their_slots_and_the_silent_ones_as_lost(metrics, a_runner, sql):
@@ -130,6 +151,7 @@ def test_no_metric_reads_all_that_ever_ended(metrics, ended, sql, store):
 
     event.listen(store.engine, "before_cursor_execute", note)
     metrics.measured()
+    metrics.add_up()
     event.remove(store.engine, "before_cursor_execute", note)
     with store.engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # then whatever has an index is read by it

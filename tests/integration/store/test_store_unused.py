@@ -16,6 +16,8 @@ from rivet.domain.states import RunStatus
 from rivet.engine.drop_unused import FRESH_S, UNUSED_S, drop_unused
 from rivet.engine.keep_piece import keep_piece, missing_pieces
 from rivet.engine.keep_snapshot import keep_snapshot
+from rivet.engine.note_sizes import note_sizes
+from rivet.store.sizes import BLOBS, SizeReads
 
 
 class Sender:
@@ -129,3 +131,59 @@ def test_bytes_that_are_gone_already_do_not_stand_in_the_way(sender):
     sender.blobs.drop(sender.project, [first])
     assert sender.drop() == 2
     assert not sender.blobs.has(sender.project, second)
+
+
+def test_a_page_at_a_time_nothing_is_passed_over_and_nothing_goes_that_a_blob_has(sender):
+    kept = os.urandom(100)
+    sender.keep(kept)
+    sent = {sender.send(os.urandom(100)) for _ in range(7)}
+    sender.pass_time(2 * UNUSED_S)
+    found, after, pages = set(), None, 0
+    while pages == 0 or after is not None:
+        with sender.store.begin() as tx:
+            taken, after = tx.blobs.take_unused_pieces(UNUSED_S, after, 3)
+        found |= {digest for project, digest in taken if project == sender.project}
+        pages += 1
+    assert found == sent
+    assert pages == 3  # of three, three and two
+    assert sender.blobs.has(sender.project, hashlib.sha256(kept).hexdigest())
+
+
+def test_blobs_are_looked_at_a_page_at_a_time(sender):
+    sender.keep(os.urandom(100))
+    with sender.store.begin() as tx:
+        for _ in range(6):
+            digest = hashlib.sha256(os.urandom(100)).hexdigest()
+            tx.blobs.add(sender.project, Manifest(100, digest, (digest,)))
+    sender.pass_time(2 * UNUSED_S)
+    forgotten, after, pages = 0, None, 0
+    while pages == 0 or after is not None:
+        with sender.store.begin() as tx:
+            gone, after = tx.blobs.forget_unused(UNUSED_S, after, 3)
+        forgotten += gone
+        pages += 1
+    assert (forgotten, pages) == (6, 3)
+
+
+def test_what_all_pieces_take_is_known_without_a_look_at_them(sender):
+    def told() -> int:
+        return SizeReads(sender.store.engine).measured()[BLOBS]
+
+    def counted() -> int:
+        with sender.store.engine.connect() as connection:
+            return connection.execute(text("SELECT coalesce(sum(stored), 0) FROM piece")).scalar_one()
+
+    content, before = os.urandom(5000), told()
+    sender.send(content)
+    assert told() == counted() > before + 4000
+    sender.pass_time(FRESH_S + 1)
+    sender.send(content)  # a second time: it is noted anew, and takes no more
+    assert told() == counted()
+    note_sizes({}, store=sender.store)
+    assert told() == counted()
+    sender.pass_time(UNUSED_S + 1)
+    assert sender.drop() == 1
+    assert told() == counted() == before
+    note_sizes({}, store=sender.store)
+    with sender.store.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM stored_bytes")).scalar_one() == 1
