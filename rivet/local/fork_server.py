@@ -4,7 +4,7 @@
 
 Parts that are forked share what was loaded once: the memory of it, and the time. It is executed anew
 instead of forked from the supervisor, and a child reads its request itself, so that nobody has in memory what
-was meant for another: a runner knows no database and no key (`docs/adr/0018-one-fork-server.md`).
+was meant for another: a runner knows no database and no key (`docs/adr/0019-one-fork-server.md`).
 
 Over SOCKET, a pair of SOCK_SEQPACKET, each message that comes hands over one end of a stream with a
 `ForkRequest`; what goes back is `{"forked": PID}`, and `{"ended": PID, "status": …}` once a child has ended.
