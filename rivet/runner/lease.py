@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from rivet.client import ApiProblem, ApiUnreachable, Client
+from rivet.clock import Clock
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import StageKey
 from rivet.domain.order import Order
 from rivet.domain.stage import CancelScope
-from rivet.runner.clock import Clock
 from rivet.runner.desk import Desk
 from rivet.runner.folder import JobFolder, now_s
 from rivet.runner.room import RoomLost

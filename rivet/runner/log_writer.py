@@ -8,6 +8,7 @@ from typing import Self
 
 import zstandard
 
+from rivet.clock import Call, Clock
 from rivet.domain.ids import StageKey
 from rivet.domain.limits import OverLimit
 from rivet.domain.log import (
@@ -20,7 +21,6 @@ from rivet.domain.log import (
 )
 from rivet.domain.mask import MaskedStream
 from rivet.domain.record import RecordType
-from rivet.runner.clock import Call, Clock
 from rivet.runner.journal import Journal, now_text
 
 FLUSH_S = 0.010

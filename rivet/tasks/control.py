@@ -10,6 +10,7 @@ from rivet.dispatch import SETTLE_JOB
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId
 from rivet.tasks.celery import app
+from rivet.tasks.events import gather_events
 from rivet.telemetry.logs import about, set_up_logs
 from rivet.wiring.control import Control
 from rivet.wiring.settings import Settings
@@ -42,7 +43,8 @@ def _begin(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _start(**_: Any) -> None:
+def _start(sender: Any, **_: Any) -> None:
+    gather_events(sender)
     _control[0].start()
 
 

@@ -11,6 +11,7 @@ from celery import signals
 from celery.exceptions import Ignore
 
 from rivet.dispatch import RUN_STAGE, TAKE_JOB
+from rivet.dispatch.sent_events import gather_sent_events
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
 from rivet.domain.runner import own_queue_of, shared_queue_of
@@ -21,6 +22,7 @@ from rivet.runner.run_stage import run_stage as run_one_stage
 from rivet.runner.take_job import take_job as take_one_job
 from rivet.tasks.celery import app
 from rivet.tasks.drain import Drain
+from rivet.tasks.events import gather_events
 from rivet.tasks.pause import Pausing
 from rivet.wiring.runner import (
     CannotServe,
@@ -105,6 +107,7 @@ def _put_own_queue_first(sender: Any, own: str) -> None:
 def _begin_to_serve(sender: Any, **_: Any) -> None:
     """The spooler is started by the main thread, whose death is the parent's: PDEATHSIG follows threads."""
     _spooler[0].look_after()
+    gather_events(sender)
     sender.timer.call_repeatedly(_LOOK_AFTER_S, _spooler[0].look_after)
     settings = _station[0].settings
     own = own_queue_of(settings.runner_name)
@@ -128,4 +131,5 @@ def _sit_down(**_: Any) -> None:
     """In each slot, after the fork, in its main thread."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gather_sent_events(app)
     _desk[:] = [desk_of(_station[0], app)]

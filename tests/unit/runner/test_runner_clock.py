@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-from rivet.runner.clock import Clock
+from rivet.clock import Clock
 
 SOON_S, WAIT_S = 0.02, 10
 

@@ -13,6 +13,7 @@ from celery import Celery, signature
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
+from rivet.dispatch.sent_events import gather_sent_events
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
@@ -69,6 +70,7 @@ class Dispatch:
 
     def __init__(self, broker_url: str) -> None:
         self._app = impatient_app(broker_url)
+        gather_sent_events(self._app)
         self._redis = connect(broker_url)
 
     def publish(self, queued: Queued) -> None:
