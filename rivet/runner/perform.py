@@ -173,6 +173,7 @@ class _Attempt:
 
     def _execute(self, calls: StageCalls) -> LuaError | Outcome | None:
         calls.secrets.mask_those_of_earlier_stages()
+        calls.expect_room()
         try:
             script = open_stage(self._order, self._stage, self._number, self._desk, seconds=self._seconds + 1)
         except OtherDefinition as other:

@@ -22,25 +22,54 @@ from rivet.runner.reach import ProxyRules, network_hint
 from rivet.runner.room_background import Background, Readers
 from rivet.runner.room_command import Asked, CannotStart, Command, Ended, Output
 from rivet.runner.room_link import ANSWER_WAIT_S, Answer, Link, RoomLost, RoomOver
-from rivet.runner.room_shell import WATCHED, RoomSpec, doors_of, open_shell, prepare_workspace
+from rivet.runner.room_shell import WATCHED, Opening, RoomSpec, Shell, doors_of, prepare_workspace
 from rivet.sandbox.isolation.bind import Bind
 from rivet.sandbox.isolation.enclosure import CannotEnclose, KilledEarly
 
 __all__ = [
-    "WATCHED", "CannotEnclose", "CannotStart", "Ended", "Room", "RoomLost", "RoomOver", "RoomSpec",
-    "prepare_workspace",
+    "WATCHED", "CannotEnclose", "CannotStart", "Ended", "Room", "RoomAhead", "RoomLost", "RoomOver",
+    "RoomSpec", "prepare_workspace",
 ]  # fmt: skip
 
 MOST_LEFT_OVER = 16
 
 
+class RoomAhead:
+    """A room that is being made while there is other work to do: `Room` takes it, or it is closed."""
+
+    def __init__(self, spec: RoomSpec) -> None:
+        self.spec = spec
+        self.since = time.monotonic()
+        self.ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._opening = Opening(spec, self._theirs.fileno())
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its agent may soon take its supervisor for dead, which nobody speaks for meanwhile."""
+        return time.monotonic() - self.since > self.spec.ping_s / 2
+
+    def opened(self) -> Shell:
+        """What stands around it. Raises as `Room` does."""
+        with self._theirs:
+            try:
+                return self._opening.opened()
+            except KilledEarly as killed:
+                raise RoomLost(str(killed)) from killed
+
+    def close(self) -> None:
+        """End it, as nobody needs it."""
+        with self._theirs, self.ours:
+            self._opening.give_up()
+
+
 class Room:
     """An open room. It dies with the thread that opened it, which has to live as long."""
 
-    def __init__(self, spec: RoomSpec) -> None:
-        """Open it. Raises CannotEnclose or NoBubblewrap where the sandbox cannot be had, RoomLost where
-        it is killed meanwhile.
+    def __init__(self, spec: RoomSpec, ahead: RoomAhead | None = None) -> None:
+        """Open it, or wait for the one that is being made. Raises CannotEnclose or NoBubblewrap where the
+        sandbox cannot be had, RoomLost where it is killed meanwhile.
         """
+        ahead = RoomAhead(spec) if ahead is None else ahead
         self.spec = spec
         self._idents = itertools.count(1)
         self._left: list[int] = []
@@ -49,13 +78,8 @@ class Room:
         self._last_ping = time.monotonic()
         self.hinted: Reason | None = None
         """Of the last `hint`: the limit that it names."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._link = Link(ours)
-        with theirs:
-            try:
-                self._shell = open_shell(spec, theirs.fileno())
-            except KilledEarly as killed:
-                raise RoomLost(str(killed)) from killed
+        self._link = Link(ahead.ours)
+        self._shell = ahead.opened()
         self.layout = self._shell.layout
         try:
             listeners = self._link.receive_listeners()

@@ -15,7 +15,7 @@ from rivet.runner.room_programs import ON_HOST, compiled, library
 from rivet.runner.tools import ToolRoots
 from rivet.sandbox.agent import SPARE_PROCESSES
 from rivet.sandbox.isolation.bind import Bind
-from rivet.sandbox.isolation.enclose import enclose
+from rivet.sandbox.isolation.enclose import Enclosing
 from rivet.sandbox.isolation.enclosure import OPEN_FILES, Enclosed, Layout
 from rivet.sandbox.isolation.host import (
     HostEnclosure,
@@ -91,16 +91,32 @@ class Shell:
         return gone
 
 
-def open_shell(spec: RoomSpec, control: int) -> Shell:
-    """Start a room's agent; it hears us by the descriptor `control`.
+class Opening:
+    """A shell that is being made, where its level lets that be begun; its agent hears us by `control`.
 
-    Raises CannotEnclose and NoBubblewrap where the level cannot be had.
+    That descriptor is to stay open until the shell is `opened`, or is given up: one of both.
     """
-    if is_on_host(spec.isolation):
-        return _on_host(spec, control, spec.isolation)
+
+    def __init__(self, spec: RoomSpec, control: int) -> None:
+        self._spec, self._control = spec, control
+        self._enclosing = None if is_on_host(spec.isolation) else _begun(spec, control)
+
+    def opened(self) -> Shell:
+        """Raises CannotEnclose and NoBubblewrap where the level cannot be had."""
+        if self._enclosing is not None:
+            return Shell(self._enclosing.stands(), LAYOUT)
+        assert is_on_host(self._spec.isolation)
+        return _on_host(self._spec, self._control, self._spec.isolation)
+
+    def give_up(self) -> None:
+        if self._enclosing is not None:
+            self._enclosing.give_up()
+
+
+def _begun(spec: RoomSpec, control: int) -> Enclosing:
     doors = doors_of(spec.network) if spec.network is not None else {}
     listens = ",".join(["127.0.0.1:0", *(f"{address}:{port}" for address, port in doors)])
-    enclosed = enclose(
+    return Enclosing(
         Enclosure(
             workspace=spec.workspace,
             home=spec.home,
@@ -115,7 +131,6 @@ def open_shell(spec: RoomSpec, control: int) -> Shell:
         keep=[control],
         is_agent=True,
     )
-    return Shell(enclosed, LAYOUT)
 
 
 def _on_host(spec: RoomSpec, control: int, level: HostLevel) -> Shell:

@@ -24,8 +24,18 @@ from rivet.runner.kept_output import Kept
 from rivet.runner.log_writer import LogWriter
 from rivet.runner.reach import ProxyRules
 from rivet.runner.reports import StageReports
-from rivet.runner.room import WATCHED, CannotStart, Ended, Room, RoomLost, RoomOver, RoomSpec
+from rivet.runner.room import (
+    WATCHED,
+    CannotStart,
+    Ended,
+    Room,
+    RoomAhead,
+    RoomLost,
+    RoomOver,
+    RoomSpec,
+)
 from rivet.runner.room_command import Output
+from rivet.runner.room_expected import ExpectedRooms
 from rivet.runner.room_files import RoomFiles
 from rivet.runner.secrets import StageSecrets
 from rivet.runner.stage_background import StageBackground
@@ -37,6 +47,8 @@ from rivet.runner.stage_web import StageWeb
 
 GRACE_S = 10.0
 PAUSE_LOOK_S = 0.05
+
+_expected = ExpectedRooms()
 
 
 class Stopped(Exception):
@@ -64,6 +76,7 @@ class StageCalls:
         self._desk, self._folder, self._journal, self._log = desk, folder, journal, log
         self._stopped_by_others, self._assure, self._ask_ahead = stopped, assure, ask_ahead
         self._room: Room | None = None
+        self._ahead: RoomAhead | None = None
         self._guard = threading.Lock()
         self._annotated = 0
         self.limits = desk.limits.lowered(order.limits)
@@ -321,21 +334,37 @@ class StageCalls:
             isolation=self._desk.isolation,
         )
 
+    def expect_room(self) -> None:
+        """Have a room made meanwhile, if this stage is likely to need one."""
+        if _expected.includes(self._order, self._stage):
+            self._ask_ahead()
+            self._ahead = RoomAhead(self._spec(self._network()))
+
     def _opened(self) -> Room:
         if self._room is None:
             self._ask_ahead()
-            grants = self._order.grants
-            network = None
-            if grants.network or grants.network_hosts:
-                network = ProxyRules(
-                    reach=self._desk.reach, everything=grants.network, hosts=grants.network_hosts
-                )
-            room = Room(self._spec(network))
+            _expected.note(self._order, self._stage)
+            room = self._opened_ahead() or Room(self._spec(self._network()))
             with self._guard:
                 self._room = room
             if room.lack:
                 self.tell("warn", room.lack)
         return self._room
+
+    def _opened_ahead(self) -> Room | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        if ahead.is_stale:
+            ahead.close()
+            return None
+        return Room(ahead.spec, ahead)
+
+    def _network(self) -> ProxyRules | None:
+        grants = self._order.grants
+        if not grants.network and not grants.network_hosts:
+            return None
+        return ProxyRules(reach=self._desk.reach, everything=grants.network, hosts=grants.network_hosts)
 
     def measure(self) -> None:
         """See that the room is within its limits, if there is one. Raises OverLimit and RoomLost."""
@@ -372,6 +401,10 @@ class StageCalls:
             room, self._room = self._room, None
         if room is not None:
             room.close()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            _expected.forget(self._order, self._stage)
+            ahead.close()
         self.background.finish()
         self._groups.end_all()
 

@@ -42,9 +42,9 @@ def main(owner: int, channel: int, common: int, packages: "list[Any]") -> None:
     kernel.call("prctl", kernel.PR_SET_PDEATHSIG, int(_signal.SIGKILL), 0, 0, 0)
     if os.getppid() != owner:
         return
-    # Rooms become our children, and are not waited for.
+    # Rooms become our children.
     kernel.call("prctl", kernel.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGCHLD, _reap)
     kernel.name_process(NAME)
     for package in packages:
         package.__path__ = []
@@ -80,6 +80,7 @@ class _Builder:
     def become_room(self, descriptors: list[int]) -> None:
         """In the child: become a room's pid 1, and its program. Does not return."""
         try:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             os.dup2(descriptors[2], _COMPLAINTS)
             told = _read(descriptors[0])
             keep: list[int] = told["keep"]
@@ -92,6 +93,14 @@ class _Builder:
             os.write(_COMPLAINTS, f"{error}\n".encode())
         finally:
             os._exit(1)
+
+
+def _reap(_number: int, _frame: object) -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def _say_that_it_stands(answers: int) -> None:

@@ -28,28 +28,45 @@ _FOLDERS = ("/etc", "/home", "/var", HOME)
 _LINKS = (Bind(Path("/tmp"), "/var/tmp", is_link=True),)  # noqa: S108
 
 
-def build(
-    enclosure: Enclosure, argv: Sequence[str], keep: Sequence[int], *, is_agent: bool, builder: Builder
-) -> Enclosed:
-    """Shut a new process in as pid 1, with `argv` for its program: an agent has no need to be started.
+class Building:
+    """A sandbox that the builder is making: `stands` waits for it.
 
-    It has the descriptors `keep` under their numbers, and /dev/null as standard input and output. It dies
-    with the builder, and so with us. Raises CannotBuild, KilledEarly.
+    Its pid 1 has the descriptors `keep` under their numbers, and /dev/null as standard input and output. Its
+    program is `argv`: an agent has no need to be started. It dies with the builder, and so with us.
     """
 
-    def told(common: Mapping[str, bytes]) -> bytes:
-        more = {"keep": [*keep], "argv": [*argv], "is_agent": is_agent}
-        return marshal.dumps({**_parts(enclosure, common), **more})
+    def __init__(
+        self,
+        enclosure: Enclosure,
+        argv: Sequence[str],
+        keep: Sequence[int],
+        *,
+        is_agent: bool,
+        builder: Builder,
+    ) -> None:
+        """Ask for it, without waiting. Raises CannotBuild."""
 
-    complaints = Complaints("room-errors")
-    answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with answers:
+        def told(common: Mapping[str, bytes]) -> bytes:
+            more = {"keep": [*keep], "argv": [*argv], "is_agent": is_agent}
+            return marshal.dumps({**_parts(enclosure, common), **more})
+
+        self._complaints = Complaints("room-errors")
+        self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                builder.ask(enclosure.common(), told, [theirs.fileno(), complaints.fd, *keep])
-            return Enclosed(_answer(answers, complaints), complaints)
+                builder.ask(enclosure.common(), told, [theirs.fileno(), self._complaints.fd, *keep])
         except BaseException:
-            complaints.close()
+            self._answers.close()
+            self._complaints.close()
+            raise
+
+    def stands(self) -> Enclosed:
+        """The sandbox, once its pid 1 is shut in. To be called once. Raises CannotBuild, KilledEarly."""
+        try:
+            with self._answers:
+                return Enclosed(_answer(self._answers, self._complaints), self._complaints)
+        except BaseException:
+            self._complaints.close()
             raise
 
 

@@ -86,7 +86,6 @@ def shut_in(parts: Parts, common: dict[bytes, bytes], program: kernel.Filter, bu
     before = os.pidfd_open(os.getpid())
     if os.fork() != 0:
         os._exit(0)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     os.setsid()
     mounts.hide_from_others()
     _lay_out(parts, common, _taken(parts) if taken is None else taken)

@@ -5,14 +5,14 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rivet.runner import room_shell
-from rivet.runner.room import Room, RoomLost
+from rivet.runner.room import Room, RoomAhead, RoomLost
 from rivet.sandbox.isolation import enclose as enclosing
-from rivet.sandbox.isolation.built import build
+from rivet.sandbox.isolation.built import Building
 from rivet.sandbox.isolation.enclosure import interpreter
 from rivet.sandbox.isolation.namespaces import Enclosure
 from rivet.sandbox.isolation.warm import Builder, CannotBuild
@@ -93,9 +93,7 @@ def wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
         def ask(self, *_: object) -> None:
             raise CannotBuild("not here")
 
-    monkeypatch.setattr(
-        room_shell, "enclose", lambda *given, **named: enclosing.enclose(*given, **named, builder=NoBuilder())
-    )
+    monkeypatch.setattr(enclosing, "_builder", NoBuilder())
 
 
 def report(room: Room, shell) -> dict:
@@ -143,6 +141,37 @@ def test_a_room_ends_with_the_builder_and_the_next_one_gets_another(opened, shel
     assert shell(opened(), "echo again")[1].text == "again\n"
 
 
+def test_a_room_is_made_while_there_is_other_work(spec, shell):
+    with Room(spec, RoomAhead(spec)) as room:
+        assert shell(room, "pwd")[1].text == "/workspace\n"
+
+
+def test_one_that_nobody_needs_leaves_nothing_behind(spec):
+    RoomAhead(spec).close()
+    builder = enclosing._builder.pid
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        RoomAhead(spec).close()
+    assert wait_until(lambda: children(builder) == [])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("level", ["landlock", "none"])
+def test_where_nothing_can_be_begun_it_is_opened_when_it_is_needed(host_spec, shell, level):
+    spec = host_spec(level)
+    RoomAhead(spec).close()
+    assert sorted(path.name for path in spec.workspace.parent.iterdir()) == ["home", "workspace"]
+    with Room(spec, RoomAhead(spec)) as room:
+        assert shell(room, "echo here")[1].text == "here\n"
+
+
+def test_it_is_not_taken_once_its_agent_may_miss_its_supervisor(spec):
+    ahead = RoomAhead(replace(spec, ping_s=0.2))
+    assert not ahead.is_stale
+    assert wait_until(lambda: ahead.is_stale)
+    ahead.close()
+
+
 def test_rooms_are_opened_by_several_threads_at_once(opened, shell):
     said, failed = [], []
 
@@ -167,23 +196,29 @@ def test_a_builder_leaves_no_process_and_no_descriptor_behind(spec):
         before = [len(os.listdir(f"/proc/{each}/fd")) for each in ("self", process)]
         for _ in range(5):
             _run_true(builder, spec)
-        deadline = time.monotonic() + 5
-        while children(process) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert children(process) == []
+        assert wait_until(lambda: children(process) == [])
         assert [len(os.listdir(f"/proc/{each}/fd")) for each in ("self", process)] == before
 
 
 def test_what_cannot_be_shut_in_is_named(spec, tmp_path):
     missing = tmp_path / "missing"
     with Builder() as builder, pytest.raises(CannotBuild, match="No such file"):
-        build(Enclosure(missing, None, spec.uid), ["/bin/true"], [], is_agent=False, builder=builder)
+        Building(Enclosure(missing, None, spec.uid), ["/bin/true"], [], is_agent=False, builder=builder).stands()
 
 
 def _run_true(builder: Builder, spec) -> None:
     enclosure = Enclosure(spec.workspace, None, spec.uid)
-    with build(enclosure, ["/bin/true"], [], is_agent=False, builder=builder) as enclosed:
+    with Building(enclosure, ["/bin/true"], [], is_agent=False, builder=builder).stands() as enclosed:
         assert enclosed.end()
+
+
+def wait_until(condition, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def children(pid: int) -> list[int]:
