@@ -16,6 +16,7 @@ from rivet.runner.folder import JobFolder
 from rivet.runner.found import CannotKeep, FoundWorkspaces
 from rivet.runner.journal import Journal
 from rivet.runner.lease import is_still_ours
+from rivet.runner.open_stage import make_child_ahead
 from rivet.runner.perform import Outcome, perform
 
 LOOK_S = 0.2
@@ -172,6 +173,7 @@ class Attempts:
     def _attempt(self, number: int, outputs: Mapping[str, Any], found: str | None) -> Outcome:
         if not is_still_ours(self.order, self.folder, self.desk):
             return Outcome(None)
+        make_child_ahead(self.order, self.desk)
         self.folder.mark(self.order.epoch, "begin", self.stage.key, attempt=number, sync=True)
         told = {} if found is None else {"workspace": found}
         self.journal.record(

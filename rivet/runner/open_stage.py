@@ -21,6 +21,11 @@ class OtherDefinition(Exception):
         )
 
 
+def make_child_ahead(order: Order, desk: Desk) -> None:
+    """A stage of the job will be opened soon: its Lua child is made beside what is done until then."""
+    desk.zygote.fork_ahead(_limits(order, desk, 0.0))
+
+
 def open_stage(
     order: Order, stage: OrderedStage, attempt: int, desk: Desk, *, seconds: float
 ) -> Script | LuaError:

@@ -185,6 +185,19 @@ class Zygote:
         with self._lock:
             self._ready()
 
+    def fork_ahead(self, limits: LuaLimits) -> None:
+        """`fork` will be called soon, with such limits: the child is made meanwhile.
+
+        What goes wrong with it is found out by `fork`, which then makes another.
+        """
+        with self._lock:
+            try:
+                self._ready().ask(limits)
+            except OSError:
+                self._drop()
+            except NoChild:
+                pass
+
     def fork(self, limits: LuaLimits) -> Child:
         """A new confined child. Raises NoChild."""
         with self._lock:
@@ -237,6 +250,7 @@ class _Live:
         self.owner = os.getpid()
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         started = threading.Event()
+        self._asked: _Asked | None = None
         self._failure: BaseException | None = None
         self.process: subprocess.Popen[bytes]
 
@@ -275,27 +289,26 @@ class _Live:
             return "nothing"
         return os.read(stderr.fileno(), 4096).decode(errors="replace").strip() or "nothing"
 
+    def ask(self, limits: LuaLimits) -> None:
+        """Ask for a child that is fetched later, unless one was asked for already. Raises OSError."""
+        if self._asked is None:
+            self._asked = _Asked(self.channel, limits)
+
     def fork(self, limits: LuaLimits) -> Child:
-        ours, theirs = socket.socketpair()
-        end, told = os.pipe()
-        request = {"memory": limits.memory_bytes, "cpu_s": math.ceil(limits.cpu_s) + 1}
-        try:
-            self.channel.settimeout(FORK_S)
-            socket.send_fds(self.channel, [json.dumps(request).encode()], [theirs.fileno(), told])
-            answer, descriptors, _, _ = socket.recv_fds(self.channel, 64, 1)
-            if len(answer) != 4 or len(descriptors) != 1:
-                raise ConnectionResetError("the zygote has closed its channel")
-        except OSError:
-            ours.close()
-            os.close(end)
-            raise
-        finally:
-            theirs.close()
-            os.close(told)
-        return Child(int.from_bytes(answer, "little"), descriptors[0], ours, end, limits)
+        """Raises OSError."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            child = asked.fetch(limits)
+            if asked.request == _request(limits):
+                return child
+            child.close()
+        return _Asked(self.channel, limits).fetch(limits)
 
     def end(self) -> None:
         self.channel.close()
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
         if self.owner != os.getpid():
             return
         self.process.kill()
@@ -303,6 +316,45 @@ class _Live:
             self.process.wait(END_S)
         if self.process.stderr is not None:
             self.process.stderr.close()
+
+
+class _Asked:
+    """A child that the zygote was asked for, and that is yet to be fetched: one at a time."""
+
+    def __init__(self, channel: socket.socket, limits: LuaLimits) -> None:
+        self.request = _request(limits)
+        self._channel = channel
+        self._ours, theirs = socket.socketpair()
+        self._end, told = os.pipe()
+        try:
+            channel.settimeout(FORK_S)
+            socket.send_fds(channel, [self.request], [theirs.fileno(), told])
+        except OSError:
+            self.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(told)
+
+    def fetch(self, limits: LuaLimits) -> Child:
+        """Raises OSError."""
+        try:
+            answer, descriptors, _, _ = socket.recv_fds(self._channel, 64, 1)
+            if len(answer) != 4 or len(descriptors) != 1:
+                raise ConnectionResetError("the zygote has closed its channel")
+        except OSError:
+            self.close()
+            raise
+        return Child(int.from_bytes(answer, "little"), descriptors[0], self._ours, self._end, limits)
+
+    def close(self) -> None:
+        self._ours.close()
+        os.close(self._end)
+
+
+def _request(limits: LuaLimits) -> bytes:
+    """What the kernel bounds of a child; the rest is kept to by its supervisor and by itself."""
+    return json.dumps({"memory": limits.memory_bytes, "cpu_s": math.ceil(limits.cpu_s) + 1}).encode()
 
 
 def _spawn(channel: socket.socket, uid: int | None) -> subprocess.Popen[bytes]:

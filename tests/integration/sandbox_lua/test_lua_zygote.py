@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -171,3 +171,53 @@ def test_a_child_answers_within_few_milliseconds(zygote):
         with opened(zygote):
             taken.append(time.perf_counter() - begun)
     assert min(taken) < 0.05
+
+
+@pytest.fixture
+def own_zygote() -> Iterator[Zygote]:
+    """One that no other test has children of."""
+    with Zygote() as own:
+        yield own
+
+
+def children_of(zygote: Zygote) -> set[int]:
+    assert zygote._live is not None
+    pid = zygote._live.process.pid
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def test_a_child_that_was_asked_for_ahead_is_the_one_that_is_had(own_zygote):
+    own_zygote.fork_ahead(LuaLimits())
+    own_zygote.fork_ahead(LuaLimits())
+    assert until(lambda: len(children_of(own_zygote)) == 1)
+    [ahead] = children_of(own_zygote)
+    with opened(own_zygote) as script, opened(own_zygote) as another:
+        assert script._child.pid == ahead
+        assert another._child.pid != ahead
+
+
+def test_a_child_that_was_made_with_other_limits_is_not_taken(own_zygote):
+    own_zygote.fork_ahead(LuaLimits(memory_bytes=16 * 1024 * 1024))
+    with opened(own_zygote) as script:
+        assert until(lambda: children_of(own_zygote) == {script._child.pid})
+
+
+def test_a_zygote_that_dies_with_a_child_that_was_asked_for_is_replaced(own_zygote):
+    own_zygote.fork_ahead(LuaLimits())
+    assert until(lambda: len(children_of(own_zygote)) == 1)
+    assert own_zygote._live is not None
+    os.kill(own_zygote._live.process.pid, signal.SIGKILL)
+    assert until(lambda: own_zygote._live.process.poll() is not None)
+    with opened(own_zygote) as script:
+        assert not is_gone(script._child.pid)
+
+
+def test_what_was_asked_for_ahead_ends_with_its_zygote():
+    with Zygote() as zygote:
+        zygote.fork_ahead(LuaLimits())
+        assert until(lambda: len(children_of(zygote)) == 1)
+        [ahead] = children_of(zygote)
+    assert until(lambda: is_gone(ahead))
+    zygote.fork_ahead(LuaLimits())  # closed: whoever forks will hear of it
+    with pytest.raises(NoChild):
+        zygote.fork(LuaLimits())
