@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+_SAID_IN = "The run in which it was said, where its stage stands in a rerun; else null."
 
 class AttemptShown(BaseModel):
     number: int
@@ -72,6 +73,7 @@ class RunListed(BaseModel):
 class AnnotationShown(BaseModel):
     stage: str
     attempt: int
+    from_run: str | None = Field(description=_SAID_IN)
     level: str
     message: str
     file: str | None
@@ -81,6 +83,7 @@ class AnnotationShown(BaseModel):
 class SummaryShown(BaseModel):
     stage: str
     attempt: int
+    from_run: str | None = Field(description=_SAID_IN)
     markdown: str
 
 

@@ -160,7 +160,8 @@ def described(run: Mapping[str, Any]) -> list[str]:
     if remarks := _remarks(run):
         lines += ["", *remarks]
     for summary in run.get("summary") or ():
-        lines += ["", paint(f"Summary of {harmless(str(summary['stage']))}", bold=True)]
+        title = f"Summary of {harmless(str(summary['stage']))}{_said_in(run, summary)}"
+        lines += ["", paint(title, bold=True)]
         lines += [harmless(line) for line in str(summary["markdown"]).splitlines()]
     if run.get("reason") == "no_runner":
         lines += ["", *_way_out(run)]
@@ -174,8 +175,18 @@ def _remarks(run: Mapping[str, Any]) -> list[str]:
         place = ":".join(str(part) for part in (one["file"], one["line"]) if part is not None)
         colour = {"error": "red", "warn": "yellow"}.get(str(one["level"]))
         told = f"{one['level']}: {one['message']}"
+        told += _said_in(run, one)
         lines.append(paint(harmless(f"{place}: {told}" if place else told), colour))
     return lines
+
+
+def _said_in(run: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+    """Of a stage that stands in a rerun: in which run it was said."""
+    if not said.get("from_run"):
+        return ""
+    origins = [stage["from_run"] for stage in run["stages"] if stage["key"] == said["stage"]]
+    number = origins[0]["number"] if origins and origins[0] else None
+    return f" (from {said['from_run'] if number is None else f'#{number}'})"
 
 
 def _way_out(run: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from rivet.domain.states import Reason
 from rivet.store.failures import told_as_unavailable
 from rivet.store.find_runs import runs_found
 from rivet.store.pauses import IS_PAUSED
-from rivet.store.read_told import annotations_of, summary_of
+from rivet.store.read_told import Told, annotations_of, summary_of, told_in
 from rivet.store.record_days import DROPPED_AT
 from rivet.store.records import iso
 
@@ -139,12 +139,15 @@ class RunReads:
             if not rows:
                 raise NotFound(f"there is no run {run}")
             shown = self._shown(rows, base_url, connection)[0]
-            told: Shown = {"annotations": [], "summary": []}
-            if any(stage["attempts"] for stage in shown["stages"]):
+            stages = shown["stages"]
+            told: Told = ()
+            if any(stage["attempts"] or stage["from_run"] for stage in stages):
                 # Only attempts say any of it, and a run that was just started has none.
-                told["annotations"] = annotations_of(run, connection)
-                told["summary"] = summary_of(run, connection)
-            return shown | told
+                told = told_in(run, stages)
+            return shown | {
+                "annotations": annotations_of(run, told, connection),
+                "summary": summary_of(run, told, [stage["key"] for stage in stages], connection),
+            }
 
     def page(
         self,

@@ -24,7 +24,8 @@ def graph(name: str) -> str:
     member = sh("mkdir kept && cp made kept/$N").replace("args=", "env={ N = matrix.n }, args=")
     return pipeline(name, ", ".join([
         stage("make", sh("echo first > made")),
-        stage("more", sh("cat made; echo second >> made") + ' output.set("word", "said")'),
+        stage("more", sh("cat made; echo second >> made") + ' output.set("word", "said") run.summary("# of more")'
+              ' log.annotate({ level = "warn", message = "odd", file = "made", line = 1 })'),
         stage("each", f"{member} if matrix.n == 2 then {FIRST} end",
               "keep = { 'kept/**' }, matrix = { n = { 1, 2, 3 } },"),
         stage("needs", sh("cat kept/*; ls") + ' log.info(output.require("word"))', "needs = { 'each' },"),
@@ -49,7 +50,11 @@ def test_what_failed_runs_again_with_all_that_the_rest_has_left(system):
     assert system.lines(again["id"], "more") == system.lines(first["id"], "more") == ["first"]
     logs = system.cli("runs", "logs", again["id"], "--stage", "more", "--follow")
     assert (logs.returncode, logs.stdout) == (0, "first\n")
-    assert "(from_run #1)" in system.cli("runs", "show", again["id"]).stdout
+    said = [(one["stage"], one["from_run"]) for one in again["annotations"] + again["summary"]]
+    assert said == [("more", first["id"])] * 2
+    shown = system.cli("runs", "show", again["id"]).stdout
+    for line in ("(from_run #1)", "made:1: warn: odd (from #1)", "Summary of more (from #1)"):
+        assert line in shown
 
 
 def test_a_whole_rerun_begins_from_nothing(system):

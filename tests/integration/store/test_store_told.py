@@ -4,6 +4,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from rivet.api.event import event_of
 from rivet.domain.ids import StageId, StageKey
@@ -50,8 +51,8 @@ def test_annotations_are_shown_with_the_run_and_are_events(said, store):
     )
     assert dropped == 0
     assert shown(store, run)["annotations"] == [
-        {"stage": "build", "attempt": 1, **REMARK},
-        {"stage": "test", "attempt": 1, **REMARK, "file": None, "line": None},
+        {"stage": "build", "attempt": 1, "from_run": None, **REMARK},
+        {"stage": "test", "attempt": 1, "from_run": None, **REMARK, "file": None, "line": None},
     ]
     events = [event_of(entry) for entry in RecordReads(store.engine).after(run, 0, 100)]
     assert ("annotation", {"stage": "build", "attempt": 1, "at": AT, **REMARK}) in events
@@ -78,9 +79,36 @@ def test_of_each_stage_the_last_summary_is_shown_in_the_order_of_stages(said, st
         (RecordType.SUMMARY, "build", {"markdown": "two"}),
     )
     assert shown(store, run)["summary"] == [
-        {"stage": "build", "attempt": 1, "markdown": "two"},
-        {"stage": "test", "attempt": 1, "markdown": "# test"},
+        {"stage": "build", "attempt": 1, "from_run": None, "markdown": "two"},
+        {"stage": "test", "attempt": 1, "from_run": None, "markdown": "# test"},
     ]
+
+
+def test_a_rerun_shows_what_the_stages_that_stand_have_said_in_their_run(said, store):
+    first, _ = said(
+        (RecordType.ANNOTATION, "build", REMARK),
+        (RecordType.ANNOTATION, "test", {**REMARK, "message": "not asked for again"}),
+        (RecordType.SUMMARY, "build", {"markdown": "# built"}),
+        (RecordType.SUMMARY, "test", {"markdown": "# tested in vain"}),
+    )
+    again, _ = said(
+        (RecordType.ANNOTATION, "test", {**REMARK, "message": "new"}),
+        (RecordType.SUMMARY, "test", {"markdown": "# tested"}),
+    )
+    with store.engine.begin() as connection:
+        stands = text("UPDATE stage SET from_run = :first WHERE run_id = :again AND key = 'build'")
+        connection.execute(stands, {"first": first, "again": again})
+    found = shown(store, again)
+    told = [(one["stage"], one["from_run"], one["message"]) for one in found["annotations"]]
+    assert sorted(told) == [("build", str(first), "odd"), ("test", None, "new")]
+    assert [(one["stage"], one["from_run"], one["markdown"]) for one in found["summary"]] == [
+        ("build", str(first), "# built"), ("test", None, "# tested"),
+    ]
+    with store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM record WHERE run_id = :run"), {"run": first})
+        connection.execute(text("DELETE FROM run WHERE id = :run"), {"run": first})
+    found = shown(store, again)
+    assert [one["stage"] for one in found["annotations"] + found["summary"]] == ["test", "test"]
 
 
 def test_summaries_that_do_not_fit_are_left_out(said, store):
