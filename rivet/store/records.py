@@ -1,7 +1,7 @@
 """A run's one order: every record gets the run's next position, under the lock of its clock.
 
-What a transaction appends is kept and written at its end: one statement for the clock and one for all rows
-of a run, and the clock is locked for as short a time as can be.
+What a transaction appends is kept and written at its end: one statement a run for its clock and all rows, and
+the clock is locked for as short a time as can be.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,26 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, func, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import ARRAY, JSON, Connection, LargeBinary, bindparam, text
 
 from rivet.domain.ids import Epoch, JobId, RunId, StageKey
 from rivet.domain.record import ControlEvent, Record, RecordType
 from rivet.engine.ports import Committed, Entry, NotedWorkspace
 from rivet.store.plain_json import storable
-from rivet.store.tables import RECORD, RUN_CLOCK
 
 _MAX_STAGE_KEY = 200  # what is longer is no key of ours, and would not fit an index
 _MAX_BIGINT = 2**63 - 1
 MOST_LINES = 2**31
 """That one transaction adds to a run; what a runner counts is bounded before it is added up."""
 
-_TAKE = (
-    update(RUN_CLOCK)
-    .where(RUN_CLOCK.c.run_id == bindparam("run"))
-    .values(pos=RUN_CLOCK.c.pos + bindparam("count"), lines=RUN_CLOCK.c.lines + bindparam("more"))
-    .returning(RUN_CLOCK.c.pos, func.now().label("now"))
-)
 _WORKSPACES = text(
     """
     SELECT job_id, epoch, stage, data FROM record
@@ -36,8 +28,33 @@ _WORKSPACES = text(
     ORDER BY pos
     """
 )
-_APPEND = upsert(RECORD).on_conflict_do_nothing(index_elements=["run_id", "job_id", "epoch", "seq"])
-_APPEND_AND_SAY = _APPEND.returning(RECORD.c.pos)
+_APPEND = text(
+    """
+    WITH taken AS (
+        UPDATE run_clock SET pos = pos + :count, lines = lines + :more WHERE run_id = :run
+        RETURNING pos - :count AS before, now() AS now
+    ),
+    stored AS (
+        INSERT INTO record (run_id, pos, type, at, job_id, epoch, seq, stage, attempt, late,
+                            first_line, lines, data, body)
+        SELECT :run, taken.before + told.place, told.type, coalesce(told.at, taken.now), told.job_id,
+               told.epoch, told.seq, told.stage, told.attempt, told.late, told.first_line, told.lines,
+               told.data, coalesce(told.body, '')
+        FROM taken, ROWS FROM (
+            json_to_recordset(:rows) AS (
+                type text, at timestamptz, job_id uuid, epoch integer, seq bigint, stage text, attempt bigint,
+                late boolean, first_line bigint, lines integer, data json
+            ),
+            unnest(CAST(:bodies AS bytea[]))
+        ) WITH ORDINALITY AS told (
+            type, at, job_id, epoch, seq, stage, attempt, late, first_line, lines, data, body, place
+        )
+        ON CONFLICT (run_id, job_id, epoch, seq) DO NOTHING
+        RETURNING pos
+    )
+    SELECT before, now, ARRAY(SELECT pos FROM stored) AS stored FROM taken
+    """
+).bindparams(bindparam("rows", type_=JSON), bindparam("bodies", type_=ARRAY(LargeBinary)))
 
 Appended = Record | tuple[ControlEvent, Mapping[str, Any]]
 
@@ -65,60 +82,79 @@ class PostgresRecords:
 
     def _write(self, run: RunId, entries: Sequence[tuple[Appended, bool]]) -> None:
         lines = sum(_lines_of(entry) for entry, late in entries if not late)
-        told = {"run": run, "count": len(entries), "more": min(lines, MOST_LINES)}
-        taken = self._connection.execute(_TAKE, told).one_or_none()
+        rows = [_row(entry, late) for entry, late in entries]
+        bodies = [entry.body if isinstance(entry, Record) else b"" for entry, _ in entries]
+        told = {
+            "run": run,
+            "count": len(entries),
+            "more": min(lines, MOST_LINES),
+            "rows": rows,
+            "bodies": bodies if any(bodies) else [],
+        }
+        taken = self._connection.execute(_APPEND, told).one_or_none()
         if taken is None:
             raise LookupError(f"run {run} has no clock")
-        first = int(taken.pos) - len(entries) + 1
-        placed = [
-            self._placed(run, pos, entry, late, taken.now) for pos, (entry, late) in enumerate(entries, first)
-        ]
-        rows = [_row(entry) for entry in placed]
-        if any(entry.seq is not None for entry in placed):
-            stored = set(self._connection.execute(_APPEND_AND_SAY, rows).scalars())
-            placed = [entry for entry in placed if entry.pos in stored]
-        elif rows:
-            self._connection.execute(_APPEND, rows)
-        self._committed.entries.extend(placed)
-
-    @staticmethod
-    def _placed(run: RunId, pos: int, entry: Appended, late: bool, now: datetime) -> Entry:
-        if isinstance(entry, Record):
-            return Entry(
-                run_id=run,
-                pos=pos,
-                type=entry.type.value,
-                at=iso(_time_of(entry, now)),
-                job_id=entry.job,
-                epoch=entry.epoch,
-                seq=entry.seq,
-                stage=None if entry.stage is None else StageKey(storable(entry.stage[:_MAX_STAGE_KEY])),
-                attempt=entry.attempt,
-                late=late,
-                data=entry.data,
-                body=entry.body,
-            )
-        event, data = entry
-        job = data.get("job")
-        return Entry(
-            run_id=run,
-            pos=pos,
-            type=event.value,
-            at=iso(now),
-            job_id=None if job is None else JobId(UUID(str(job))),
-            epoch=None if data.get("epoch") is None else Epoch(int(data["epoch"])),
-            stage=data.get("stage"),
-            data=data,
+        stored = set(taken.stored)
+        placed = enumerate(zip(rows, bodies, strict=True), int(taken.before) + 1)
+        self._committed.entries.extend(
+            _entry(run, pos, row, body, taken.now) for pos, (row, body) in placed if pos in stored
         )
 
 
-def _time_of(record: Record, now: datetime) -> datetime:
-    """The runner's clock as it said; ours where what it said is no time."""
+def _row(entry: Appended, late: bool) -> dict[str, Any]:
+    """As it is stored, without its place and its body. Where `at` is None, the database's clock counts."""
+    if not isinstance(entry, Record):
+        event, data = entry
+        job, epoch = data.get("job"), data.get("epoch")
+        return {
+            "type": event.value,
+            "job_id": None if job is None else str(job),
+            "epoch": None if epoch is None else int(epoch),
+            "stage": data.get("stage"),
+            "late": False,
+            "data": data,
+        }
+    is_log = entry.type is RecordType.LOG
+    return {
+        "type": entry.type.value,
+        "at": _time_of(entry),
+        "job_id": str(entry.job),
+        "epoch": entry.epoch,
+        "seq": entry.seq,
+        "stage": None if entry.stage is None else storable(entry.stage[:_MAX_STAGE_KEY]),
+        "attempt": entry.attempt,
+        "late": late,
+        "first_line": _whole(entry.data.get("first"), _MAX_BIGINT) if is_log else None,
+        "lines": _whole(entry.data.get("count"), 2**31 - 1) if is_log else None,
+        "data": entry.data,
+    }
+
+
+def _entry(run: RunId, pos: int, row: Mapping[str, Any], body: bytes, now: datetime) -> Entry:
+    """As it is told, in the place that it got."""
+    return Entry(
+        run_id=run,
+        pos=pos,
+        type=row["type"],
+        at=row.get("at") or iso(now),
+        job_id=None if row["job_id"] is None else JobId(UUID(row["job_id"])),
+        epoch=None if row["epoch"] is None else Epoch(row["epoch"]),
+        seq=row.get("seq"),
+        stage=None if row["stage"] is None else StageKey(row["stage"]),
+        attempt=row.get("attempt"),
+        late=row["late"],
+        data=row["data"],
+        body=body,
+    )
+
+
+def _time_of(record: Record) -> str | None:
+    """The runner's clock as it said; None where what it said is no time."""
     try:
         at = datetime.fromisoformat(record.at)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        return iso(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        return now
+        return None
 
 
 def _lines_of(entry: Appended) -> int:
@@ -131,26 +167,6 @@ def _lines_of(entry: Appended) -> int:
 def iso(at: datetime) -> str:
     """A time as all of Rivet writes it: UTC, microseconds, `Z`."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    is_log = entry.type == RecordType.LOG.value
-    return {
-        "run_id": entry.run_id,
-        "pos": entry.pos,
-        "type": entry.type,
-        "at": entry.at,
-        "job_id": entry.job_id,
-        "epoch": entry.epoch,
-        "seq": entry.seq,
-        "stage": entry.stage,
-        "attempt": entry.attempt,
-        "late": entry.late,
-        "first_line": _whole(entry.data.get("first"), _MAX_BIGINT) if is_log else None,
-        "lines": _whole(entry.data.get("count"), 2**31 - 1) if is_log else None,
-        "data": entry.data,
-        "body": entry.body,
-    }
 
 
 def _whole(value: object, most: int) -> int | None:
