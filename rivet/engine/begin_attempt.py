@@ -16,7 +16,8 @@ def begin_attempt(job: Job, stage: Stage, number: int, tx: Tx) -> None:
     if stage.status is StageStatus.RUNNING:
         return
     STAGE.check(stage.status, StageStatus.RUNNING)
-    started = tx.stages.start_attempt(
+    tx.stages.begin(
+        stage,
         Attempt(
             stage_id=stage.id,
             number=number,
@@ -26,7 +27,5 @@ def begin_attempt(job: Job, stage: Stage, number: int, tx: Tx) -> None:
             reason=None,
             runner=job.runner or "",
             started_at=tx.now(),
-        )
+        ),
     )
-    if started:
-        tx.stages.move(stage, StageStatus.RUNNING)

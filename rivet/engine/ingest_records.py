@@ -1,58 +1,82 @@
 """Take a runner's journal records into the database: in order, once, and only from the job's holder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from rivet.domain.annotation import Annotation
 from rivet.domain.errors import IllegalMove
 from rivet.domain.ids import Epoch, JobId
-from rivet.domain.job import MAX_EPOCHS, Job
+from rivet.domain.job import Job
 from rivet.domain.record import Record, RecordType
-from rivet.domain.stage import Stage, after_attempt, is_begun_again
-from rivet.domain.states import AttemptStatus, JobStatus, Reason, StageStatus
+from rivet.domain.stage import Stage
+from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.engine.begin_attempt import begin_attempt
 from rivet.engine.keep_report import keep_coverage, keep_tests
 from rivet.engine.ports import Store, Tx
+from rivet.engine.run_ports import Ended
+from rivet.engine.settle_job import settle_locked
+from rivet.engine.stage_after import stage_after
 
 JobEpoch = tuple[JobId, Epoch]
 
 
 @dataclass(slots=True)
 class Ingested:
-    """`expected` is the next seq of each journal seen; `done` are those whose last record is in."""
+    """`expected` is the next seq of each journal seen; `done` are those whose last record is in, and
+    `settled` those of them whose job was settled with it.
+    """
 
     expected: dict[JobEpoch, int] = field(default_factory=dict)
     done: list[JobEpoch] = field(default_factory=list)
+    settled: list[JobEpoch] = field(default_factory=list)
     dropped: int = 0
 
 
-def ingest_records(runner: str, records: Sequence[Record], *, store: Store) -> Ingested:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What is kept of one journal."""
+
+    job: Job
+    epoch: Epoch
+    records: Sequence[Record]
+    late: bool
+
+
+def ingest_records(
+    runner: str, records: Sequence[Record], *, store: Store, settle: bool = False
+) -> Ingested:
     """Write a batch of one runner's stream, in one transaction.
 
     What was ingested before is passed over; what comes after a gap is left for the spooler to send again.
-    From an older epoch only log lines are kept, marked late.
+    From an older epoch only log lines are kept, marked late. With `settle` a job whose last record is among
+    them is settled in the same transaction.
     """
     result = Ingested()
     grouped: dict[JobEpoch, list[Record]] = {}
     for record in records:
         grouped.setdefault((record.job, record.epoch), []).append(record)
+    ending = {record.job for record in records if settle and record.type is RecordType.JOB_DONE}
     with store.begin() as tx:
-        jobs = {job_id: tx.jobs.lock(job_id) for job_id in sorted({job_id for job_id, _ in grouped})}
-        taken: list[tuple[Job, list[Record], bool]] = []
+        jobs = tx.jobs.lock_all(sorted({job_id for job_id, _ in grouped}), sorted(ending))
+        taken: list[_Taken] = []
         for key, batch in grouped.items():
-            job = jobs[key[0]]
+            job = jobs.get(key[0])
             if job is None:
                 _let_go(key, batch, result)
             elif job.is_held_in(key[1]) and job.runner == runner:
-                taken.append((job, _in_order(job, batch, result, tx), False))
+                applied = _in_order(job, batch, result, tx, whole=job.id in ending)
+                taken.append(_Taken(job, key[1], applied, late=False))
             elif key[1] <= job.epoch:
-                taken.append((job, _late(batch, key, result), True))
+                taken.append(_Taken(job, key[1], _late(batch, key, result), late=True))
             else:
                 _let_go(key, batch, result)
-        for job, batch, late in sorted(taken, key=lambda each: each[0].run_id):
-            if batch:
-                tx.records.append(job.run_id, batch, late=late)
+        for one in sorted(taken, key=lambda each: each.job.run_id):
+            if one.records:
+                tx.records.append(one.job.run_id, one.records, late=one.late)
+        for one in sorted(taken, key=lambda each: each.job.run_id):
+            key = (one.job.id, one.epoch)
+            if settle and key in result.done and settle_locked(one.job, one.epoch, tx):
+                result.settled.append(key)
     return result
 
 
@@ -69,14 +93,19 @@ def _late(batch: Sequence[Record], key: JobEpoch, result: Ingested) -> list[Reco
     return kept
 
 
-def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> list[Record]:
-    """Apply what comes next in the job's journal; the records that were applied."""
+def _in_order(
+    job: Job, batch: Sequence[Record], result: Ingested, tx: Tx, *, whole: bool
+) -> list[Record]:
+    """Apply what comes next in the job's journal; the records that were applied.
+
+    `whole`: all of the run will be looked at, so that the stages of all of it are read at once.
+    """
     applied: list[Record] = []
     expected = job.ingested_seq + 1
     for record in batch:
         if record.seq != expected:
             continue
-        stage = _stage_of(record, job, tx)
+        stage = _stage_of(record, job, tx, whole=whole)
         try:
             _apply(record, job, stage, tx)
         except (KeyError, ValueError, TypeError, IllegalMove):
@@ -94,11 +123,12 @@ def _in_order(job: Job, batch: Sequence[Record], result: Ingested, tx: Tx) -> li
     return applied
 
 
-def _stage_of(record: Record, job: Job, tx: Tx) -> Stage | None:
+def _stage_of(record: Record, job: Job, tx: Tx, *, whole: bool) -> Stage | None:
     """As the records before have left it."""
     if record.stage is None:
         return None
-    return next((stage for stage in tx.stages.of_job(job.id) if stage.key == record.stage), None)
+    known = tx.stages.of_run(job.run_id) if whole else tx.stages.of_job(job.id)
+    return next((one for one in known if one.job_id == job.id and one.key == record.stage), None)
 
 
 def _apply(record: Record, job: Job, stage: Stage | None, tx: Tx) -> None:
@@ -141,16 +171,9 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     status = AttemptStatus(data["status"])
     reason = None if data.get("reason") is None else Reason(data["reason"])
     exit_code = data.get("exit_code")
-    error: Mapping[str, Any] | None = data.get("error")
     number = _number(record)
-    tx.stages.end_attempt(
-        stage.id,
-        number,
-        job.epoch,
-        status,
-        reason=reason,
-        exit_code=None if exit_code is None else int(exit_code),
-        error=error,
+    ended = Ended(
+        number, job.epoch, status, reason, None if exit_code is None else int(exit_code), data.get("error")
     )
     after = stage_after(status, job, stage, number, reason, exit_code)
     if after is StageStatus.PASSED and number > 1:
@@ -158,14 +181,4 @@ def _end(record: Record, job: Job, stage: Stage, tx: Tx) -> None:
     if after is StageStatus.PENDING:
         delayed = status is not AttemptStatus.LOST and stage.spec.retry.gives_slot_back(number + 1)
         reason = Reason.RETRY_DELAY if delayed else None
-    tx.stages.move(stage, after, reason=reason)
-
-
-def stage_after(
-    status: AttemptStatus, job: Job, stage: Stage, number: int, reason: Reason | None, exit_code: int | None
-) -> StageStatus:
-    """What a stage becomes whose attempt ended so: a lost one is begun again where the job may be."""
-    if status is not AttemptStatus.LOST:
-        return after_attempt(status, number, reason, exit_code, stage.spec)
-    again = is_begun_again(stage.spec, number, job.on_lost) and job.epoch < MAX_EPOCHS
-    return StageStatus.PENDING if again and job.status is JobStatus.RUNNING else StageStatus.ERRORED
+    tx.stages.end(stage, after, ended, reason=reason)

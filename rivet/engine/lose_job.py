@@ -16,9 +16,9 @@ from rivet.domain.states import (
 )
 from rivet.engine.advance_run import advance_run
 from rivet.engine.begin_job import begin_job
-from rivet.engine.ingest_records import stage_after
 from rivet.engine.place_job import has_come_on, place_job
 from rivet.engine.ports import Tx
+from rivet.engine.stage_after import stage_after
 
 
 def lose_job(job: Job, reason: Reason, *, runner_lives: bool, tx: Tx) -> None:

@@ -3,7 +3,7 @@
 Every write is guarded by the state it expects and says whether it happened.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +35,18 @@ class Lease:
     session: SessionId
     age_s: float
     helped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt of a stage ended: its number, the epoch in which it ran, and what it came to."""
+
+    number: int
+    epoch: Epoch
+    status: AttemptStatus
+    reason: Reason | None
+    exit_code: int | None
+    error: Mapping[str, Any] | None
 
 
 class Runs(Protocol):
@@ -75,6 +87,9 @@ class Jobs(Protocol):
     def lock(self, job: JobId) -> Job | None: ...
     def of_run(self, run: RunId) -> Sequence[Job]:
         """In order of `ordinal`."""
+
+    def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
+        """These jobs, and all of the runs that those of `whole` are of, locked by id: those there are."""
 
     def lock_of_run(self, run: RunId) -> Sequence[Job]:
         """All of the run, locked by id, given in order of `ordinal`."""
@@ -134,6 +149,12 @@ class Stages(Protocol):
     def of_run(self, run: RunId) -> Sequence[Stage]: ...
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         """From `stage.status`; one that is to begin again (`pending`) has set no outputs."""
+
+    def begin(self, stage: Stage, attempt: Attempt) -> bool:
+        """From `stage.status` to `running`, with that new attempt; neither where the job has a live one."""
+
+    def end(self, stage: Stage, to: StageStatus, ended: Ended, *, reason: Reason | None) -> bool:
+        """End an attempt as `end_attempt` does, and move its stage as `move` does; whether it was moved."""
 
     def begin_again(self, stage: Stage) -> bool:
         """From an end back to `pending`: it has set no outputs, and nobody has approved or cancelled it."""

@@ -1,9 +1,22 @@
 """Jobs: begun, claimed, moved, each by a statement that says what it expects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Uuid, bindparam, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Executable,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from rivet.domain.ids import Epoch, JobId, RunId, SessionId
 from rivet.domain.job import Group, Job, Origin
@@ -22,8 +35,18 @@ _ADD = insert(JOB)
 _GET = select(*_COLUMNS).where(JOB.c.id == bindparam("job"))
 _OF_RUN = select(*_COLUMNS).where(JOB.c.run_id == bindparam("run"))
 _IN_ORDER = _OF_RUN.order_by(JOB.c.ordinal)
-_LOCK = _GET.with_for_update()
-_LOCK_OF_RUN = _OF_RUN.order_by(JOB.c.id).with_for_update()
+_NOW = func.now().label("now")
+_LOCK = _GET.add_columns(_NOW).with_for_update()
+_LOCK_OF_RUN = _OF_RUN.add_columns(_NOW).order_by(JOB.c.id).with_for_update()
+_LOCK_ALL = text(
+    f"""
+    SELECT {_NAMED}, now() AS now FROM job
+    WHERE id = ANY (:jobs) OR run_id = ANY (ARRAY(SELECT run_id FROM job WHERE id = ANY (:whole)))
+    ORDER BY id FOR UPDATE
+    """
+).columns(*_COLUMNS, _NOW).bindparams(
+    bindparam("jobs", type_=ARRAY(Uuid)), bindparam("whole", type_=ARRAY(Uuid))
+)
 
 _MOVE = text(
     f"""
@@ -88,6 +111,7 @@ _ADVANCE = (
     update(JOB)
     .where(*_HELD, JOB.c.ingested_seq == bindparam("from_seq"))
     .values(ingested_seq=bindparam("to_seq"), last_seq=func.coalesce(bindparam("last"), JOB.c.last_seq))
+    .returning(*_COLUMNS)
 )
 _OF_GOING_RUNS = (
     select(JOB.c.id)
@@ -169,9 +193,20 @@ class PostgresJobs:
         return job_of(row) if row else None
 
     def lock(self, job: JobId) -> Job | None:
-        row = self._connection.execute(_LOCK, {"job": job}).one_or_none()
-        self._seen.locked()
-        return job_of(row) if row else None
+        locked = self._locked(_LOCK, {"job": job})
+        return locked[0] if locked else None
+
+    def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
+        locked = self._locked(_LOCK_ALL, {"jobs": list(jobs), "whole": list(whole)})
+        return {job.id: job for job in locked}
+
+    def _locked(self, query: Executable, of: Mapping[str, Any]) -> Sequence[Job]:
+        rows = self._connection.execute(query, of).all()
+        locked = [job_of(row) for row in rows]
+        self._seen.locked(locked)
+        if rows:
+            self._seen.now = rows[0].now
+        return locked
 
     def of_run(self, run: RunId) -> Sequence[Job]:
         return self._seen.read("jobs", run, lambda: self._of_run(run))
@@ -180,28 +215,19 @@ class PostgresJobs:
         return [job_of(row) for row in self._connection.execute(_IN_ORDER, {"run": run})]
 
     def lock_of_run(self, run: RunId) -> Sequence[Job]:
-        locked = [job_of(row) for row in self._connection.execute(_LOCK_OF_RUN, {"run": run})]
-        self._seen.locked()
-        return sorted(locked, key=lambda job: job.ordinal)
+        return sorted(self._locked(_LOCK_OF_RUN, {"run": run}), key=lambda job: job.ordinal)
 
     def move(self, job: Job, to: JobStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(job.status, to)
-        moved = self._connection.execute(
-            _MOVE,
-            {
-                "job": job.id,
-                "epoch": job.epoch,
-                "origin": job.status.value,
-                "to": to.value,
-                "why": reason,
-                "ends": to in FINISHED_JOB,
-            },
-        ).one_or_none()
-        if moved is None:
-            self._seen.changed("jobs")
-            return False
-        self._seen.wrote("jobs", job_of(moved))
-        return True
+        told = {
+            "job": job.id,
+            "epoch": job.epoch,
+            "origin": job.status.value,
+            "to": to.value,
+            "why": reason,
+            "ends": to in FINISHED_JOB,
+        }
+        return self._wrote(_MOVE, told) is not None
 
     def lock_with_run(self, job: JobId) -> Job | None:
         found = self.get(job)
@@ -236,12 +262,9 @@ class PostgresJobs:
     def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
         told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
-        row = self._connection.execute(_BEGIN, {**told, "after_s": after_s}).one_or_none()
-        if row is None:
-            self._seen.changed("jobs")
+        begun = self._wrote(_BEGIN, {**told, "after_s": after_s})
+        if begun is None:
             return None
-        begun = job_of(row)
-        self._seen.wrote("jobs", begun)
         if after_s <= 0:
             self._committed.queued.append(Queued(job.id, begun.epoch, queue))
         return begun.epoch
@@ -257,9 +280,18 @@ class PostgresJobs:
     def advance(
         self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None
     ) -> bool:
-        self._seen.changed("jobs")
         told = {"job": job, "in_epoch": epoch, "from_seq": from_seq, "to_seq": to_seq, "last": last_seq}
-        return self._connection.execute(_ADVANCE, told).rowcount == 1
+        return self._wrote(_ADVANCE, told) is not None
+
+    def _wrote(self, statement: Executable, told: Mapping[str, Any]) -> Job | None:
+        """The job that it wrote, which is then known as PostgreSQL says it is."""
+        row = self._connection.execute(statement, told).one_or_none()
+        if row is None:
+            self._seen.changed("jobs")
+            return None
+        wrote = job_of(row)
+        self._seen.wrote("jobs", wrote)
+        return wrote
 
     def settleable(self, limit: int) -> Sequence[tuple[JobId, Epoch]]:
         return [

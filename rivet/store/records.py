@@ -74,20 +74,25 @@ class PostgresRecords:
             for row in self._connection.execute(_WORKSPACES, {"run": run})
         ]
 
-    def write(self) -> None:
-        """What was appended, before the commit. Raises LookupError if there is no such run."""
-        kept, self._kept = self._kept, {}
-        for run in sorted(kept):
-            self._write(run, kept[run])
+    def write(self, before: RunId | None = None) -> None:
+        """What was appended, before the commit; or that of runs before one whose clock is to be locked, for
+        clocks are locked in order. Raises LookupError if there is no such run.
+        """
+        for run in sorted(self._kept):
+            if before is None or run < before:
+                self._write(run, self._kept.pop(run))
+
+    def lines_of(self, run: RunId) -> int:
+        """By how many lines of the log the run grows with what is not written yet."""
+        return _lines_in(self._kept.get(run, ()))
 
     def _write(self, run: RunId, entries: Sequence[tuple[Appended, bool]]) -> None:
-        lines = sum(_lines_of(entry) for entry, late in entries if not late)
         rows = [_row(entry, late) for entry, late in entries]
         bodies = [entry.body if isinstance(entry, Record) else b"" for entry, _ in entries]
         told = {
             "run": run,
             "count": len(entries),
-            "more": min(lines, MOST_LINES),
+            "more": _lines_in(entries),
             "rows": rows,
             "bodies": bodies if any(bodies) else [],
         }
@@ -155,6 +160,10 @@ def _time_of(record: Record) -> str | None:
         return iso(at if at.tzinfo else at.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
+
+
+def _lines_in(entries: Sequence[tuple[Appended, bool]]) -> int:
+    return min(sum(_lines_of(entry) for entry, late in entries if not late), MOST_LINES)
 
 
 def _lines_of(entry: Appended) -> int:

@@ -10,8 +10,9 @@ from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
 from rivet.domain.run import Plan, Run
 from rivet.domain.states import FINISHED_RUN, Reason, RunStatus
 from rivet.domain.transitions import RUN as MOVES
+from rivet.store.records import PostgresRecords
 from rivet.store.seen import Seen
-from rivet.store.tables import PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
+from rivet.store.tables import JOB, PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
 
 _ADD = insert(RUN)
 _ADD_CLOCK = insert(RUN_CLOCK)
@@ -27,7 +28,15 @@ _ALL = (
     .join(RUN_CLOCK, RUN_CLOCK.c.run_id == RUN.c.id)
 )
 _GET = _ALL.where(RUN.c.id == bindparam("run"))
-_LOCK = select(RUN_CLOCK.c.run_id).where(RUN_CLOCK.c.run_id == bindparam("run")).with_for_update()
+_BEFORE = RUN_CLOCK.alias("before")
+_AT_CLOCK = _GET.add_columns(
+    select(func.count()).select_from(JOB).where(JOB.c.run_id == RUN.c.id).scalar_subquery().label("jobs"),
+    # The locked row is as of now, all else as of before the wait for it.
+    (select(_BEFORE.c.pos).where(_BEFORE.c.run_id == RUN.c.id).scalar_subquery() != RUN_CLOCK.c.pos).label(
+        "has_waited"
+    ),
+)
+_LOCK = _AT_CLOCK.with_for_update(of=RUN_CLOCK)
 _TO: BindParameter[str] = bindparam("to", type_=Text)
 _MOVE = (
     update(RUN)
@@ -71,9 +80,10 @@ _OPEN = text(
 
 
 class PostgresRuns:
-    def __init__(self, connection: Connection, seen: Seen) -> None:
+    def __init__(self, connection: Connection, seen: Seen, records: PostgresRecords) -> None:
         self._connection = connection
         self._seen = seen
+        self._records = records
 
     def add(self, run: Run) -> None:
         self._connection.execute(
@@ -107,13 +117,25 @@ class PostgresRuns:
 
     def _get(self, run: RunId) -> Run | None:
         row = self._connection.execute(_GET, {"run": run}).one_or_none()
-        return run_of(row) if row else None
+        return self._run_of(row) if row else None
+
+    def _run_of(self, row: AnyRow) -> Run:
+        """With the lines that this transaction adds."""
+        run = run_of(row)
+        more = self._records.lines_of(run.id)
+        return replace(run, lines=run.lines + more) if more else run
 
     def lock(self, run: RunId) -> Run | None:
-        # Two statements: what the second reads is as of after the lock was had.
-        self._connection.execute(_LOCK, {"run": run})
-        self._seen.locked()
-        return self.get(run)
+        self._records.write(before=run)
+        row = self._connection.execute(_LOCK, {"run": run}).one_or_none()
+        if row is not None and row.has_waited:
+            row = self._connection.execute(_AT_CLOCK, {"run": run}).one_or_none()
+        if row is None:
+            self._seen.locked()
+            return None
+        found = self._run_of(row)
+        self._seen.at_clock(run, found, row.jobs)
+        return found
 
     def move(
         self, run: Run, to: RunStatus, *, reason: Reason | None = None, cancelled_by: str | None = None

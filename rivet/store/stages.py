@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Executable,
     Select,
     Text,
     TextClause,
@@ -26,6 +27,7 @@ from rivet.domain.states import AttemptStatus, Reason, StageStatus
 from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
 from rivet.domain.transitions import STAGE_AGAIN
+from rivet.engine.run_ports import Ended
 from rivet.store.plain_json import storable, to_json
 from rivet.store.records import MOST_LINES
 from rivet.store.runs import reason_of
@@ -108,6 +110,22 @@ _START = text(
     RETURNING {", ".join(f"stage.{column.name}" for column in STAGE.c)}
     """
 ).columns(*STAGE.c)
+_BEGIN = text(
+    f"""
+    WITH started AS (
+        INSERT INTO attempt (stage_id, number, job_id, epoch, status, reason, runner, started_at)
+        SELECT stage.id, :number, job.id, job.epoch, :status, :why, :runner, :at
+        FROM job JOIN stage ON stage.id = :stage AND stage.status = :origin
+        WHERE job.id = :job AND job.epoch = :epoch
+        ON CONFLICT DO NOTHING
+        RETURNING stage_id, number
+    )
+    UPDATE stage SET attempts = greatest(stage.attempts, started.number), status = :to, reason = NULL,
+        waiting_since = NULL
+    FROM started WHERE stage.id = started.stage_id
+    RETURNING {", ".join(f"stage.{column.name}" for column in STAGE.c)}
+    """
+).columns(*STAGE.c)
 _END = (
     update(ATTEMPT)
     .where(
@@ -124,6 +142,17 @@ _END = (
         ended_at=func.now(),
     )
 )
+_END_BOTH = text(
+    f"""
+    WITH ended AS (
+        UPDATE attempt SET status = :end, reason = :attempt_why, exit_code = :code, error = :what,
+            ended_at = now(), lines = lines + :more
+        WHERE stage_id = :stage AND number = :which AND epoch = :in_epoch AND status = 'running'
+    )
+    UPDATE stage SET status = :to, reason = :why, waiting_since = NULL WHERE id = :stage AND status = :origin
+    RETURNING {", ".join(column.name for column in STAGE.c)}
+    """
+).columns(*STAGE.c).bindparams(bindparam("what", type_=ATTEMPT.c.error.type))
 _ADD_LINES = (
     update(ATTEMPT)
     .where(ATTEMPT.c.stage_id == bindparam("stage"), ATTEMPT.c.number == bindparam("which"))
@@ -175,6 +204,7 @@ class PostgresStages:
     def __init__(self, connection: Connection, seen: Seen) -> None:
         self._connection = connection
         self._seen = seen
+        self._lines: dict[tuple[StageId, int], int] = {}
 
     def add(self, stages: Iterable[Stage]) -> None:
         stages = list(stages)
@@ -203,7 +233,8 @@ class PostgresStages:
             self._connection.execute(_ADD, rows)
 
     def of_job(self, job: JobId) -> Sequence[Stage]:
-        return self._seen.read("stages", job, lambda: self._read(_OF_JOB, {"job": job}))
+        known: Sequence[Stage] = self._seen.stages_of(job)
+        return known or self._seen.read("stages", job, lambda: self._read(_OF_JOB, {"job": job}))
 
     def of_run(self, run: RunId) -> Sequence[Stage]:
         return self._seen.read("stages", run, lambda: self._read(_OF_RUN, {"run": run}))
@@ -213,15 +244,43 @@ class PostgresStages:
 
     def move(self, stage: Stage, to: StageStatus, *, reason: Reason | None = None) -> bool:
         MOVES.check(stage.status, to)
-        moved = self._connection.execute(
-            _MOVE, {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
-        ).one_or_none()
         if to is StageStatus.PENDING:
             self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
-        if moved is None:
+        told = {"stage": stage.id, "origin": stage.status.value, "to": to.value, "why": reason}
+        return self._wrote(_MOVE, told)
+
+    def begin(self, stage: Stage, attempt: Attempt) -> bool:
+        MOVES.check(stage.status, StageStatus.RUNNING)
+        told = _started(attempt) | {"origin": stage.status.value, "to": StageStatus.RUNNING.value}
+        return self._wrote(_BEGIN, told)
+
+    def end(self, stage: Stage, to: StageStatus, ended: Ended, *, reason: Reason | None) -> bool:
+        MOVES.check(stage.status, to)
+        ATTEMPT_MOVES.check(AttemptStatus.RUNNING, ended.status)
+        told = {
+            "stage": stage.id,
+            "origin": stage.status.value,
+            "to": to.value,
+            "why": reason,
+            "which": ended.number,
+            "in_epoch": ended.epoch,
+            "end": ended.status.value,
+            "attempt_why": ended.reason,
+            "code": _exit_code(ended.exit_code),
+            "what": ended.error,
+        }
+        more = self._lines.pop((stage.id, ended.number), 0)
+        if to is StageStatus.PENDING:
+            self._connection.execute(_FORGET_OUTPUTS, {"run": stage.run_id, "of_stage": stage.key})
+        return self._wrote(_END_BOTH, told | {"more": more})
+
+    def _wrote(self, statement: Executable, told: Mapping[str, Any]) -> bool:
+        """Whether it wrote a stage, which is then known as PostgreSQL says it is."""
+        row = self._connection.execute(statement, told).one_or_none()
+        if row is None:
             self._seen.changed("stages")
             return False
-        self._seen.wrote("stages", _stage(moved))
+        self._seen.wrote("stages", _stage(row))
         return True
 
     def begin_again(self, stage: Stage) -> bool:
@@ -265,24 +324,7 @@ class PostgresStages:
         return [(RunId(row.run_id), StageId(row.id)) for row in rows]
 
     def start_attempt(self, attempt: Attempt) -> bool:
-        started = self._connection.execute(
-            _START,
-            {
-                "stage": attempt.stage_id,
-                "number": attempt.number,
-                "job": attempt.job_id,
-                "epoch": attempt.epoch,
-                "status": attempt.status.value,
-                "why": attempt.reason,
-                "runner": attempt.runner,
-                "at": attempt.started_at,
-            },
-        ).one_or_none()
-        if started is None:
-            self._seen.changed("stages")
-            return False
-        self._seen.wrote("stages", _stage(started))
-        return True
+        return self._wrote(_START, _started(attempt))
 
     def end_attempt(
         self,
@@ -297,8 +339,6 @@ class PostgresStages:
     ) -> bool:
         """Raises ValueError for an exit code that no process ever had."""
         ATTEMPT_MOVES.check(AttemptStatus.RUNNING, status)
-        if exit_code is not None and not -(2**31) <= exit_code < 2**32:
-            raise ValueError("an exit code out of range")
         ended = self._connection.execute(
             _END,
             {
@@ -307,7 +347,7 @@ class PostgresStages:
                 "in_epoch": epoch,
                 "to": status.value,
                 "why": reason,
-                "code": exit_code,
+                "code": _exit_code(exit_code),
                 "what": error,
             },
         )
@@ -317,9 +357,16 @@ class PostgresStages:
         """Raises ValueError for a count that no chunk can have."""
         if not 0 <= lines <= MOST_LINES:
             raise ValueError("a number of lines out of range")
-        self._connection.execute(_ADD_LINES, {"stage": stage, "which": number, "more": lines})
+        self._lines[stage, number] = self._lines.get((stage, number), 0) + lines
+
+    def write(self) -> None:
+        """The lines that were added and went with no attempt's end, before the commit."""
+        while self._lines:
+            (stage, number), lines = self._lines.popitem()
+            self._connection.execute(_ADD_LINES, {"stage": stage, "which": number, "more": lines})
 
     def live_attempts(self, job: JobId) -> Sequence[Attempt]:
+        self.write()
         return [_attempt(row) for row in self._connection.execute(_LIVE, {"job": job})]
 
     def overdue(self, grace_s: float) -> Sequence[JobId]:
@@ -344,6 +391,26 @@ class PostgresStages:
 
     def copy_outputs(self, origin: RunId, run: RunId, stages: Sequence[StageKey]) -> None:
         self._connection.execute(_COPY_OUTPUTS, {"origin": origin, "run": run, "stages": list(stages)})
+
+
+def _started(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "stage": attempt.stage_id,
+        "number": attempt.number,
+        "job": attempt.job_id,
+        "epoch": attempt.epoch,
+        "status": attempt.status.value,
+        "why": attempt.reason,
+        "runner": attempt.runner,
+        "at": attempt.started_at,
+    }
+
+
+def _exit_code(told: int | None) -> int | None:
+    """Raises ValueError for one that no process ever had."""
+    if told is not None and not -(2**31) <= told < 2**32:
+        raise ValueError("an exit code out of range")
+    return told
 
 
 def _stage(row: AnyRow) -> Stage:

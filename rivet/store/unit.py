@@ -64,6 +64,7 @@ class PostgresStore:
         with told_as_unavailable(), self.engine.begin() as connection:
             tx = Transaction(connection, committed)
             yield tx
+            tx.stages.write()
             tx.records.write()
         if self.on_commit and not committed.is_empty():
             try:
@@ -82,16 +83,15 @@ class Transaction:
     def __init__(self, connection: Connection, committed: Committed) -> None:
         self._connection = connection
         self._committed = committed
-        self._now: datetime | None = None
-        seen = Seen()
+        self._seen = seen = Seen()
         self.projects = PostgresProjects(connection)
         self.pipelines = PostgresPipelines(connection)
-        self.runs = PostgresRuns(connection, seen)
+        self.records = PostgresRecords(connection, committed)
+        self.runs = PostgresRuns(connection, seen, self.records)
         self.jobs = PostgresJobs(connection, committed, seen)
         self.stages = PostgresStages(connection, seen)
         self.leases = PostgresLeases(connection)
         self.runners = PostgresRunners(connection)
-        self.records = PostgresRecords(connection, committed)
         self.outbox = PostgresOutbox(connection)
         self.secrets = PostgresSecrets(connection)
         self.tokens = PostgresTokens(connection)
@@ -111,9 +111,9 @@ class Transaction:
         self.sizes = PostgresSizes(connection)
 
     def now(self) -> datetime:
-        if self._now is None:
-            self._now = self._connection.execute(_NOW).scalar_one()
-        return self._now
+        if self._seen.now is None:
+            self._seen.now = self._connection.execute(_NOW).scalar_one()
+        return self._seen.now
 
     def tell_reached(self, run: RunId) -> None:
         self._committed.reached.append(run)

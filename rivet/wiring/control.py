@@ -101,10 +101,13 @@ class Control:
     def settle(self, job: JobId, epoch: Epoch) -> None:
         """Whoever comes second in this process knows that it is done, and need not ask the database."""
         if (job, epoch) not in self._settled and settle_job(job, epoch, store=self.store):
-            with self._guard:
-                self._settled[job, epoch] = None
-                while len(self._settled) > MOST_SETTLED:
-                    del self._settled[next(iter(self._settled))]
+            self._note_settled([(job, epoch)])
+
+    def _note_settled(self, jobs: Sequence[tuple[JobId, Epoch]]) -> None:
+        with self._guard:
+            self._settled |= dict.fromkeys(jobs)
+            while len(self._settled) > MOST_SETTLED:
+                del self._settled[next(iter(self._settled))]
 
     def _expand(self, run: RunId) -> None:
         expand_matrices(run, store=self.store, evaluator=self._evaluator, ids=self._ids)
@@ -163,7 +166,9 @@ class Control:
     def _take_in(self, batch: Batch, reader: StreamReader) -> None:
         records = _readable(batch)
         try:
-            ingested = ingest_records(batch.runner, records, store=self.store) if records else Ingested()
+            ingested = Ingested()
+            if records:
+                ingested = ingest_records(batch.runner, records, store=self.store, settle=True)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001
@@ -173,6 +178,7 @@ class Control:
         if ingested.dropped:
             _log.warning("%d records of %s were not wanted and are dropped", ingested.dropped, batch.runner)
         reader.done(batch, ingested.expected)
+        self._note_settled(ingested.settled)
         for job, epoch in ingested.done:
             with about(job=job, epoch=epoch):
                 self.settle(job, epoch)

@@ -60,9 +60,10 @@ RUNNER = [
         "after begin mark", LOST | PASSED, whom="parent", attempts=None, also="after commit of ingest_records"
     ),
     Case("after end mark", OR_TOO_LATE, whom="parent", also="after trim"),
-    Case("after job_done record", whom="parent", also="before commit of settle_job"),
+    Case("after job_done record", whom="parent", also="before commit of ingest_records of job_done"),
     Case(
-        "before runner ack", OR_TOO_LATE, on_lost="restart", attempts=None, also="after commit of settle_job"
+        "before runner ack", OR_TOO_LATE, on_lost="restart", attempts=None,
+        also="after commit of ingest_records of job_done",
     ),
 ]
 SPOOLER = [
@@ -79,6 +80,6 @@ API = [
 CONTROL = [
     Case("before commit of ingest_records of job_done"),
     Case("after commit of ingest_records of job_done"),
-    Case("untold commit of settle_job"),
+    Case("untold commit of ingest_records of job_done"),
 ]
 CASES = [*SLOT, *SPOOLER, *RUNNER, *API, *CONTROL]

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from rivet.domain.states import (
     StageStatus,
 )
 from rivet.engine.ports import NotedWorkspace, Pipeline, Project, Queued, Token, Version
-from rivet.engine.run_ports import Lease
+from rivet.engine.run_ports import Ended, Lease
 
 _NUMBERS = itertools.count(1)
 
@@ -231,6 +231,11 @@ class _Jobs(_Of):
     lock_of_run = of_run
     lock_with_run = get
 
+    def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
+        """There is nobody else."""
+        runs = {self.w.jobs[job].run_id for job in whole if job in self.w.jobs}
+        return {job.id: job for job in self.w.jobs.values() if job.id in jobs or job.run_id in runs}
+
     def of_ended_runs(self, jobs: Sequence[JobId]) -> Sequence[JobId]:
         return [job for job in jobs if self.w.runs[self.w.jobs[job].run_id].is_finished]
 
@@ -329,6 +334,19 @@ class _Stages(_Of):
             for key in [key for key in self.w.outputs if key[:2] == (stage.run_id, stage.key)]:
                 del self.w.outputs[key]
         return True
+
+    def begin(self, stage: Stage, attempt: Attempt) -> bool:
+        transitions.STAGE.check(stage.status, StageStatus.RUNNING)
+        is_there = self.w.stages[stage.id].status is stage.status
+        return is_there and self.start_attempt(attempt) and self.move(stage, StageStatus.RUNNING)
+
+    def end(self, stage: Stage, to: StageStatus, ended: Ended, *, reason: Any) -> bool:
+        transitions.STAGE.check(stage.status, to)
+        self.end_attempt(
+            stage.id, ended.number, ended.epoch, ended.status, reason=ended.reason, exit_code=ended.exit_code,
+            error=ended.error,
+        )
+        return self.move(stage, to, reason=reason)
 
     def begin_again(self, stage: Stage) -> bool:
         transitions.STAGE_AGAIN.check(stage.status, StageStatus.PENDING)
