@@ -13,7 +13,7 @@ from celery import Celery, signature
 from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
-from rivet.dispatch.sent_events import gather_sent_events
+from rivet.dispatch.sent_events import gather_sent_events, name_of_stage
 from rivet.domain.errors import Unavailable
 from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.domain.order import PROTOCOL
@@ -179,7 +179,7 @@ def _told(job: JobId, epoch: Epoch, key: StageKey, label: str, name: str) -> dic
     """The id of a stage's link, and what Flower shows of it."""
     return {
         "task_id": f"s:{job}:{epoch}:{key}",
-        "shadow": f"run_stage[{key}]",
+        "shadow": name_of_stage(key),
         "argsrepr": f"({label!r}, {name!r})",
         "kwargsrepr": "{}",
     }

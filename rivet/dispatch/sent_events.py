@@ -20,6 +20,11 @@ _log = logging.getLogger(__name__)
 _CLOCK = Clock("sent-events")
 
 
+def name_of_stage(key: str) -> str:
+    """What a stage's link is called where people look."""
+    return f"run_stage[{key}]"
+
+
 def gather_sent_events(app: Celery) -> None:
     """For the messages that this process publishes by the app. One that was forked from it asks anew."""
     app.amqp._event_dispatcher = SentEvents(app=app, enabled=False, buffer_while_offline=False)
@@ -35,7 +40,9 @@ class SentEvents(EventDispatcher):  # type: ignore[misc]
     def publish(
         self, type: str, fields: Any, producer: Any, blind: bool = False, Event: Any = Event, **_: Any
     ) -> None:
-        event = self._prepare_event(type, fields, blind=blind, Event=Event)
+        # This may be heard after what its worker says of it, whose name for it must stay.
+        told = {**fields, "name": _shown_name(fields["uuid"], fields["name"])}
+        event = self._prepare_event(type, told, blind=blind, Event=Event)
         with self.mutex:
             self._waiting.append(event)
             is_first = len(self._waiting) == 1
@@ -50,3 +57,11 @@ class SentEvents(EventDispatcher):  # type: ignore[misc]
                 self._publish(events, producer, routing_key="task.multi")
         except (OperationalError, redis.RedisError, OSError) as error:
             _log.info("%d events of sent messages are not told: %s", len(events), error)
+
+
+def _shown_name(task_id: str, name: str) -> str:
+    """The id of a stage's link says which stage it is: `s:JOB:EPOCH:KEY`."""
+    match task_id.split(":", 3):
+        case ["s", _, _, key]:
+            return name_of_stage(key)
+    return name

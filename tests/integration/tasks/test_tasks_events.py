@@ -2,14 +2,16 @@
 
 import threading
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 import redis
 from celery import Celery
 from celery.events import EventReceiver
 
-from rivet.dispatch import plain_queues
+from rivet.dispatch import plain_queues, publish_chain
 from rivet.dispatch.sent_events import gather_sent_events
+from rivet.domain.ids import Epoch, JobId, StageKey
 from rivet.tasks.events import gather_events
 
 
@@ -67,12 +69,21 @@ def test_that_messages_were_sent_is_told_of_each_and_in_one_message(app, redis_u
     assert [one["channel"].rpartition(b"/")[2] for one in messages] == [b"task.multi"]
 
 
+def test_a_stage_is_called_by_its_key_whoever_is_heard_first(app):
+    """Its worker calls it so; what was sent may be told after that, and Flower takes the name told last."""
+    gather_sent_events(app)
+    job = JobId(UUID(int=7))
+    stages = [(StageKey("a:b"), "A")]
+    [event] = heard(app, 1, lambda: publish_chain(app, job, Epoch(1), stages, queue="own:x", label="p#1"))
+    assert (event["uuid"], event["name"]) == (f"s:{job}:1:a:b", "run_stage[a:b]")
+
+
 def test_where_redis_is_away_what_was_sent_is_not_told_and_nothing_breaks(caplog):
     away = Celery("away", broker="redis://127.0.0.1:1/0", set_as_current=False)
     gather_sent_events(away)
     sent = away.amqp._event_dispatcher
     with caplog.at_level("INFO"):
-        sent.publish("task-sent", {"uuid": "n"}, None)
+        sent.publish("task-sent", {"uuid": "n", "name": "nothing"}, None)
         sent.send_waiting()
     assert "1 events of sent messages are not told" in caplog.text
 
