@@ -1,7 +1,7 @@
 """The order: what a runner is told when it has claimed a job. It holds no secret."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from enum import StrEnum
 from typing import Any, Self
@@ -20,6 +20,11 @@ def _known(kind: type[Any], told: Mapping[str, Any]) -> dict[str, Any]:
     """What a newer server tells besides, in the same protocol, can be done without."""
     names = {each.name for each in fields_of(kind)}
     return {name: value for name, value in told.items() if name in names}
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    """As `asdict` of a dataclass with slots; values stay what they are, for this is only told."""
+    return {name: getattr(thing, name) for name in thing.__slots__}
 
 
 class HandsOn(StrEnum):
@@ -148,8 +153,10 @@ class Order:
     folder: Manifest | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        told = asdict(self)
+        told = _fields(self)
         told["job"], told["run"] = str(self.job), str(self.run)
+        told["stages"] = [{**_fields(stage), "retry": _fields(stage.retry)} for stage in self.stages]
+        told["grants"] = _fields(self.grants)
         if self.start is not None:
             told["start"] = self.start.as_dict()
         told["folder"] = None if self.folder is None else self.folder.as_dict()

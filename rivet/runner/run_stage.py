@@ -83,12 +83,12 @@ class _Work:
         ended: Ended | None = None
         if self._is_in_an_attempt(marks):
             ended = self._lost(marks, spool, journal)
+            marks = self.folder.marks(self.order.epoch)
         elif reason is not None:
             journal.record(RecordType.STAGE_SKIPPED, stage=self.stage.key, data={"reason": reason})
             alone = reason is Reason.CANCELLED_BY and self._is_cancelled_alone()
             ended = Ended(status, alone=alone)
         if ended is None:
-            marks = self.folder.marks(self.order.epoch)
             ended = Attempts(self.order, self.stage, self.desk, self.folder, journal).run(marks)
         if ended is None:
             return None

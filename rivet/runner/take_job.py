@@ -53,14 +53,18 @@ def publish_rest(order: Order, folder: JobFolder, publish_chain: PublishChain) -
         publish_chain(order.job, order.epoch, rest, f"{order.pipeline}#{order.number}")
 
 
-def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk) -> None:
-    """As the first stage that has not ended found it; else what the job starts from, or an empty one."""
+def _lay_out_workspace(order: Order, folder: JobFolder, desk: Desk, *, was_there: bool) -> None:
+    """As the first stage that has not ended found it; else what the job starts from, or an empty one.
+
+    `was_there`: the folder may have something of an earlier epoch in it.
+    """
     first = next((stage for stage in order.stages if StageStatus(stage.status) not in FINISHED_STAGE), None)
     found = FoundWorkspaces(folder.path)
-    known = first is not None and _brought_back(first.key, found, folder, desk)
+    known = was_there and first is not None and _brought_back(first.key, found, folder, desk)
     begins_with = None if order.start is None else order.start.found_by
     left_something = any(StageStatus(stage.status) in _LEFT_SOMETHING for stage in order.stages)
-    if not known and (not left_something or (first is not None and begins_with == first.key)):
+    begins_anew = not left_something or (first is not None and begins_with == first.key)
+    if was_there and not known and begins_anew:
         remove_tree(folder.workspace)
         remove_tree(folder.home)
         found.forget_all()
@@ -121,15 +125,24 @@ def _claimed(job: JobId, epoch: Epoch, desk: Desk) -> tuple[Order, float] | None
 
 def _laid_out(order: Order, folder: JobFolder, desk: Desk) -> bool:
     """The folder with the order, and the workspace that its next stage starts from."""
-    folder.path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    was_there = _made(folder)
     try:
         with folder.hold():
             if folder.is_outdated(order.epoch):
                 return False
             if folder.order(order.epoch) is None:
-                _lay_out_workspace(order, folder, desk)
+                _lay_out_workspace(order, folder, desk, was_there=was_there)
             folder.write_order(order)
     except Busy:
         # Somebody works on it already: the chain is out, and publishing it again would be harmless.
         return True
     return True
+
+
+def _made(folder: JobFolder) -> bool:
+    """Have the folder; whether it was there before."""
+    try:
+        folder.path.mkdir(mode=0o711, parents=True)
+    except FileExistsError:
+        return True
+    return False
