@@ -8,7 +8,7 @@ from types import CodeType
 
 import rivet.sandbox
 
-MODULES = ("files", "file_trees", "file_search", "file_work", "watch")
+MODULES = ("files", "file_trees", "file_search", "file_work", "spawn", "watch")
 ON_HOST = "on_host"
 """What the agent needs besides where it is no pid 1."""
 

@@ -24,7 +24,6 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -39,8 +38,6 @@ SPARE_PROCESSES = 16
 SOL_SOCKET, SCM_RIGHTS = _socket.SOL_SOCKET, _socket.SCM_RIGHTS
 CLOSE_ON_EXEC = 0x40000000
 
-NOT_FOUND, NO_FOLDER, NOT_PERMITTED = 2, 20, 13
-
 FOLDERS: list[bytes] = []
 """The workspace, and the other folders whose files count as the stage's."""
 
@@ -53,6 +50,8 @@ class OwnNamespace:
     """A room of namespaces: all processes that there are, and they end with the agent, which is pid 1."""
 
     is_told_to_end = False
+    is_entered_by_fork = True
+    """What is forked here is in it, and ends with it."""
 
     def pids(self) -> list[int]:
         return [pid for pid in _pids() if pid != 1]
@@ -135,7 +134,7 @@ class Agent:
             argv, env, cwd = rest
             self.run(ident, argv, env, cwd, fds)
         elif verb == "work":
-            self.run(ident, rest[0], {}, b"", fds, _file_work().work)
+            self.has_started(ident, _library("spawn").start_work(self.room, _file_work().work, rest[0], fds))
         elif verb == "file":
             operation, *arguments = rest
             self.say(b"answer", ident, *_file_work().QUICK[operation](*arguments))
@@ -150,35 +149,17 @@ class Agent:
         elif verb == "alive":
             self.say(b"answer", ident, len(self.room.pids()), b"")
 
-    def run(
-        self,
-        ident: int,
-        argv: list[bytes],
-        env: dict[bytes, bytes],
-        cwd: bytes,
-        fds: list[int],
-        work: "Callable[[list[bytes]], int] | None" = None,
-    ) -> None:
-        """Start a command; how starting failed comes back through a pipe that a good exec closes.
-
-        With `work` it is no program but that function, in a process of its own.
-        """
-        result, told = posix.pipe2(posix.O_CLOEXEC)
-        pid = posix.fork()
-        if pid == 0 and work is not None:
-            _do(self.room, work, argv, fds, told)
-        if pid == 0:
-            _become(self.room, argv, env, cwd, fds, told)
-        posix.close(told)
-        failure = b""
-        while part := posix.read(result, 4096):
-            failure += part
-        posix.close(result)
-        if failure:
-            posix.waitpid(pid, 0)
-            step, _, number = failure.partition(b" ")
-            self.say(b"failed", ident, int(number), step)
+    def run(self, ident: int, argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int]) -> None:
+        """Start a command, and say how that went."""
+        spawn = _library("spawn")
+        try:
+            pid = spawn.start(self.room, argv, env, cwd, fds)
+        except spawn.NotStarted as failed:
+            self.say(b"failed", ident, failed.number, failed.step)
             return
+        self.has_started(ident, pid)
+
+    def has_started(self, ident: int, pid: int) -> None:
         self.commands[pid] = ident
         self.say(b"started", ident, pid, b"")
 
@@ -247,97 +228,6 @@ def _drain(fd: int) -> None:
             pass
     except BlockingIOError:
         pass
-
-
-def _become(
-    room: "Any", argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, fds: list[int], told: int
-) -> None:
-    """In the child: turn into the command, or say by which step and errno that failed. Does not return."""
-    step = b"start"
-    error = 0
-    try:
-        posix.setsid()
-        for number in (_signal.SIGCHLD, _signal.SIGINT, _signal.SIGPIPE, _signal.SIGXFSZ):
-            _signal.signal(number, _signal.SIG_DFL)
-        room.enter()
-        step = b"cwd"
-        posix.chdir(cwd)
-        step = b"start"
-        _take(fds)
-        step = b"exec"
-        error = _exec(argv, env)
-    except OSError as failed:
-        error = failed.errno or 0
-    except BaseException:  # noqa: BLE001
-        # This must never return into the agent's own loop.
-        error = 0
-    posix.write(told, b"%s %d" % (step, error))
-    posix._exit(127)
-
-
-def _do(
-    room: "Any", work: "Callable[[list[bytes]], int]", argv: list[bytes], fds: list[int], told: int
-) -> None:
-    """In the child: do work of our own. Does not return."""
-    code = 70
-    try:
-        posix.setsid()
-        _signal.set_wakeup_fd(-1)
-        room.enter()
-        _take(fds)
-        posix.close(told)
-        code = work(argv)
-    finally:
-        posix._exit(code)
-
-
-def _take(fds: list[int]) -> None:
-    """Make the descriptors this process's standard ones."""
-    if len(fds) == 2:
-        fds = [posix.open(b"/dev/null", posix.O_RDONLY | posix.O_CLOEXEC), *fds]
-    # Moved above 2 first: a later dup2 must not write over one that is still needed.
-    fds = [fd if fd > 2 else _above(fd) for fd in fds]
-    for number, fd in enumerate(fds):
-        posix.dup2(fd, number, True)
-
-
-def _above(fd: int) -> int:
-    spare = []
-    while fd <= 2:
-        spare.append(fd)
-        fd = posix.dup(fd)
-    posix.set_inheritable(fd, False)
-    return fd
-
-
-def _exec(argv: list[bytes], env: dict[bytes, bytes]) -> int:
-    """Replace this process by argv[0], looked for in env's PATH; the most telling errno if none could be."""
-    name = argv[0]
-    if b"/" in name:
-        candidates = [name]
-    else:
-        candidates = [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder]
-    found = NOT_FOUND
-    for candidate in candidates:
-        try:
-            posix.execve(candidate, argv, env)
-        except OSError as error:
-            if error.errno not in (NOT_FOUND, NO_FOLDER):
-                found = error.errno or 0
-                if found != NOT_PERMITTED:
-                    return found
-            elif _is_there(candidate):
-                # The file is there, so what is missing is the interpreter of its first line.
-                return -1
-    return found
-
-
-def _is_there(path: bytes) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _pids() -> list[int]:

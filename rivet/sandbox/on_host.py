@@ -36,6 +36,9 @@ class OnHost:
             raise OSError("cannot collect what the room's processes leave behind")
         _signal.signal(_signal.SIGTERM, self._end)
 
+    is_entered_by_fork = False
+    """Each command is to enter the ruleset, and to end with the agent."""
+
     def pids(self) -> list[int]:
         """All processes of the room but the agent."""
         parents = {}

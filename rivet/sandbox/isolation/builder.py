@@ -15,7 +15,7 @@ import marshal
 import os
 import sys
 
-from rivet.sandbox import agent, file_search, file_trees, file_work, files, seccomp, watch
+from rivet.sandbox import agent, file_search, file_trees, file_work, files, seccomp, spawn, watch
 from rivet.sandbox.isolation import kernel
 from rivet.sandbox.isolation.shut_in import Parts, shut_in
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_DESCRIPTORS = 32
 ASK, READY, STANDS = b"room", b"ready", b"stands"
 NAME, NAME_OF_AGENTS = b"rivet-builder", b"rivet-agent"
-LOADED = (file_search, file_trees, file_work, files, watch)
+LOADED = (file_search, file_trees, file_work, files, spawn, watch)
 """What an agent imports when it first needs it: here it is there already."""
 
 _NOTHING, _COMPLAINTS = "/dev/null", 2
