@@ -141,6 +141,7 @@ KEYS = (
 HOME = (
     Kept("state.json", (Rule.BOUNDED,), "one file"),
     Kept("up.lock", (Rule.BOUNDED,), "one file"),
+    Kept("restoring", (Rule.BOUNDED,), "one file, while a backup is restored"),
     Kept("keys/*", (Rule.BOUNDED,), "a file for each key and password"),
     Kept("tokens/*", (Rule.BOUNDED,), "a file for each local token"),
     Kept("logs/*.log", (Rule.SIZE,), "10 MiB a part; then it becomes `.1`"),

@@ -13,6 +13,7 @@ from rivet.blobs.stored import open_blobs
 from rivet.domain.blob import shown_size
 from rivet.domain.errors import RivetError
 from rivet.local.database import reachable_database
+from rivet.local.half_restored import refuse_half_restored
 from rivet.local.home import Home
 from rivet.local.key import key_at_hand
 from rivet.local.progress import Progress
@@ -38,6 +39,8 @@ def backup(file: Path, with_key: bool, quiet: bool, as_json: bool) -> None:
     home = Home(settings.home.expanduser().absolute())
     if file.exists():
         raise Failed(f"{file} is there already; name another file", USAGE)
+    with failures_told():
+        refuse_half_restored(home)
     if not settings.database_url and not home.postgresql.exists():
         raise Failed(f"there is nothing in {home.path} yet; RIVET_HOME names another home", USAGE)
     key = None

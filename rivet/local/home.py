@@ -32,6 +32,10 @@ class Home:
         return self.path / "up.lock"
 
     @property
+    def restoring(self) -> Path:
+        return self.path / "restoring"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

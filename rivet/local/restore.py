@@ -1,10 +1,6 @@
 """`rivet restore`: from the file of a backup into an empty home, or an empty database."""
 
-import contextlib
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +10,10 @@ from rivet.backup.archive import ArchiveReader, Header
 from rivet.backup.make import KEY
 from rivet.backup.restore import Restored, refuse_full, refuse_unknown, restore_backup
 from rivet.blobs.stored import open_blobs
-from rivet.domain.errors import RivetError, Unavailable
+from rivet.domain.errors import Conflict, RivetError, Unavailable
 from rivet.keyring import Keyring
 from rivet.local.database import reachable_database
+from rivet.local.half_restored import clear_away, restoring, was_cut_off
 from rivet.local.home import Home, write_private
 from rivet.local.key import key_at_hand
 from rivet.local.progress import Progress
@@ -42,7 +39,8 @@ def restore(file: Path, quiet: bool, as_json: bool) -> None:
     """Restore the backup FILE into an empty home, or into the empty database of RIVET_DATABASE_URL.
 
     All of FILE is read and compared with its digests before anything is touched. What was going on when the
-    backup was made has ended afterwards, `errored` for the reason `restored`. Runners register anew.
+    backup was made has ended afterwards, `errored` for the reason `restored`. Runners register anew. One that
+    was cut off is given again, and starts over.
 
     Example: rivet restore rivet-backup.tar.zst
     """
@@ -75,25 +73,47 @@ def _restore(file: Path, settings: Settings, home: Home, quiet: bool) -> tuple[R
     checking = Progress("checking", quiet=quiet)
     header = archive.verify(lambda count: checking("digests", count))
     refuse_unknown(header, str(file))
+    embedded = not settings.database_url
+    is_cut_off = was_cut_off(home)
+    if home.path.exists() and is_locked(home):
+        raise Failed(f"a `rivet up` runs from {home.path}; name an empty home in RIVET_HOME", USAGE)
+    if not embedded:
+        _refuse_full_database(settings.database_url, home, is_cut_off)
+    if is_cut_off:
+        tell(
+            f"an earlier `rivet restore` into {home.path} was cut off: what it left goes, this one starts "
+            "over"
+        )
+        clear_away(home, embedded=embedded)
     _refuse_full_home(settings, home)
-    if settings.database_url:
-        refuse_full(settings.database_url)
     key = _key(archive, header, settings, home)
-    with _undone_if_it_fails(settings, home):
-        home.prepare()
+    with restoring(home, embedded=embedded):
+        if key.to_write is not None:
+            # Before the database is whole: whoever finds it so has the key as well.
+            write_private(home.secret_key, key.to_write + "\n")
         blobs = open_blobs(settings.artifacts_url, home.path / "artifacts")
         with reachable_database(settings, home) as url:
             restored = restore_backup(
                 archive, header, url, blobs, told=Progress("restore", quiet=quiet)
             )
-        if key.to_write is not None:
-            write_private(home.secret_key, key.to_write + "\n")
     return restored, key
 
 
+def _refuse_full_database(database_url: str, home: Home, is_cut_off: bool) -> None:
+    try:
+        refuse_full(database_url)
+    except Conflict as error:
+        if not is_cut_off:
+            raise
+        raise Failed(
+            "the database has tables of Rivet. If its runs are the backup's, the restore that was cut off "
+            f"had all but ended: delete {home.restoring}, and go on. Else name an empty one in "
+            "RIVET_DATABASE_URL",
+            USAGE,
+        ) from error
+
+
 def _refuse_full_home(settings: Settings, home: Home) -> None:
-    if home.path.exists() and is_locked(home):
-        raise Failed(f"a `rivet up` runs from {home.path}; name an empty home in RIVET_HOME", USAGE)
     artifacts = home.path / "artifacts"
     full = [artifacts] if artifacts.is_dir() and any(artifacts.iterdir()) else []
     if not settings.database_url and home.postgresql.exists():
@@ -124,16 +144,3 @@ def _key(archive: ArchiveReader, header: Header, settings: Settings, home: Home)
         kept = next(member.data.decode() for member in archive.members() if member.name == KEY)
         return _Key(tuple(sorted(wanted - {Keyring(kept).secrets_key_id()})), kept)
     return _Key(tuple(sorted(wanted)))
-
-
-@contextmanager
-def _undone_if_it_fails(settings: Settings, home: Home) -> Iterator[None]:
-    """What this command made in the home goes again, so that it can be given once more."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            if not settings.database_url:
-                shutil.rmtree(home.postgresql, ignore_errors=True)
-            shutil.rmtree(home.path / "artifacts", ignore_errors=True)
-        raise

@@ -7,6 +7,7 @@ import click
 
 from rivet.local.bring_up import bring_up, folder_to_allow
 from rivet.local.detach import READY_TIMEOUT_S, start_detached
+from rivet.local.half_restored import refuse_half_restored
 from rivet.local.home import Home, HomeUnusable
 from rivet.local.state import State, read_state, running_state, take_lock
 from rivet.local.told import UNREACHABLE, Failed, failures_told, tell
@@ -37,6 +38,7 @@ def up(detach: bool, port: int | None, flower_port: int | None, slots: int | Non
     home = Home(settings.home.expanduser().absolute())
     with failures_told():
         home.prepare()
+        refuse_half_restored(home)
         lock = _lock(home)
         if lock is None:
             _already_running(home, port, wait=detach)

@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import zstandard
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, nargs="+", default=[1000, 1_000_000])
     parser.add_argument("--times", type=int, default=9)
     asked = parser.parse_args()
-    taken = {runs: _measured(runs, asked.times) for runs in asked.runs}
+    taken = _measured(asked.runs, asked.times)
     print("| what, milliseconds |" + "".join(f" {runs} runs |" for runs in taken) + " ratio |")
     print("| --- |" + " --- |" * (len(taken) + 1))
     for name in taken[asked.runs[0]]:
@@ -43,18 +43,34 @@ def main() -> int:
     return 0
 
 
-def _measured(runs: int, times: int) -> dict[str, list[float]]:
-    """Each path so often, the first round not counted."""
-    taken: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(prefix="rivet-size-", dir="/tmp") as folder, _filled(Path(folder), runs) as site:
+Times = dict[str, list[float]]
+
+
+def _measured(sizes: Sequence[int], times: int) -> dict[int, Times]:
+    """Each path so often, the first round not counted; the sizes in turns, so that other work meets all alike."""
+    taken: dict[int, Times] = {runs: {} for runs in sizes}
+    with contextlib.ExitStack() as stack:
+        sites = {}
+        for runs in sizes:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rivet-size-", dir="/tmp"))
+            sites[runs] = stack.enter_context(_filled(Path(folder), runs))
         for each in range(times + 1):
-            for name, do in itertools.chain(paths(site), after_an_upgrade(site)):
-                began = time.perf_counter()
-                do()
+            for runs, site in sites.items():
+                found = _round(site)
                 if each:
-                    taken.setdefault(name, []).append(time.perf_counter() - began)
-            _say(f"{runs} runs, round {each} of {times}, load {os.getloadavg()[0]:.1f}")
+                    for name, seconds in found.items():
+                        taken[runs].setdefault(name, []).append(seconds)
+            _say(f"round {each} of {times}, load {os.getloadavg()[0]:.1f}")
     return taken
+
+
+def _round(site: Site) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, do in itertools.chain(paths(site), after_an_upgrade(site)):
+        began = time.perf_counter()
+        do()
+        found[name] = time.perf_counter() - began
+    return found
 
 
 @contextlib.contextmanager

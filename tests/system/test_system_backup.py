@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import threading
 import time
@@ -164,6 +165,36 @@ def empty(tmp_path_factory) -> RivetHome:
 
 def untouched(home: RivetHome) -> bool:
     return not (home.folder / "home").exists()
+
+
+@pytest.mark.parametrize("made", ["postgresql", "artifacts/*/*/*", "keys/secret_key"])
+def test_a_restore_that_is_killed_is_given_again(backed_up, empty, made):
+    file, told, _, _ = backed_up
+    home = empty.folder / "home"
+    with empty.start_cli("restore", str(file)) as restoring:
+        wait_for(lambda: any(home.glob(made)), 60)
+        restoring.send_signal(signal.SIGSTOP)
+        during = empty.cli("restore", str(file))
+        restoring.send_signal(signal.SIGKILL)
+        restoring.communicate(timeout=30)
+    assert restoring.returncode == -signal.SIGKILL, "it came to its end before it was killed"
+    assert during.returncode != 0
+    assert "goes on; wait until it has ended" in during.stderr
+    for command in (["up", "--detach", "--port", "0"], ["backup", str(empty.folder / "half")]):
+        refused = empty.cli(*command)
+        assert refused.returncode != 0
+        assert "was cut off" in refused.stderr
+        assert "give `rivet restore FILE` again" in refused.stderr
+    done = empty.cli("restore", str(file), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "this one starts over" in done.stderr
+    assert json.loads(done.stdout)["runs"] == told["runs"]
+    assert not (home / "restoring").exists()
+    again = empty.cli("backup", str(empty.folder / "again"), "--json")
+    assert again.returncode == 0, again.stderr
+    assert {name: json.loads(again.stdout)[name] for name in ("runs", "pieces", "lost")} == {
+        "runs": told["runs"], "pieces": told["pieces"], "lost": [],
+    }
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit"])

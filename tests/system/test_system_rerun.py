@@ -47,9 +47,10 @@ def test_what_failed_runs_again_with_all_that_the_rest_has_left(system):
     # What Rivet itself says of fetching kept files comes first.
     assert system.lines(again["id"], "needs")[1:] == [*["first", "second"] * 3, "kept", "said"]
     assert system.lines(again["id"], "last")[1:] == ["first", "second", "1", "2", "3"]
-    assert system.lines(again["id"], "more") == system.lines(first["id"], "more") == ["first"]
+    more = ["first", "made:1: odd"]
+    assert system.lines(again["id"], "more") == system.lines(first["id"], "more") == more
     logs = system.cli("runs", "logs", again["id"], "--stage", "more", "--follow")
-    assert (logs.returncode, logs.stdout) == (0, "first\n")
+    assert (logs.returncode, logs.stdout) == (0, "first\nmade:1: odd\n")
     said = [(one["stage"], one["from_run"]) for one in again["annotations"] + again["summary"]]
     assert said == [("more", first["id"])] * 2
     shown = system.cli("runs", "show", again["id"]).stdout
