@@ -39,11 +39,13 @@ def claim_job(
             f"the runner speaks protocol {protocol}, this server {PROTOCOL}", theirs=protocol, ours=PROTOCOL
         )
     with store.begin() as tx:
-        runner = tx.runners.by_session(session)
+        found = tx.jobs.lock_asked(job_id, session)
+        if found is None:
+            raise Fenced(f"job {job_id} is not to be had: drop the message")
+        job, runner = found
         if runner is None or runner.token_id != token.id:
             raise Fenced("this session is not known: register again")
-        job = tx.jobs.lock(job_id)
-        if job is None or job.epoch != epoch:
+        if job.epoch != epoch:
             raise Fenced(f"job {job_id} is not to be had in epoch {epoch}: drop the message")
         if job.queue not in token.queues:
             raise Forbidden(f'the token does not serve the queue "{job.queue}"')

@@ -15,6 +15,7 @@ from rivet.domain.ids import (
     SessionId,
     StageId,
     StageKey,
+    TokenId,
 )
 from rivet.domain.job import Job, Origin
 from rivet.domain.run import Run
@@ -35,6 +36,14 @@ class Lease:
     session: SessionId
     age_s: float
     helped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The runner of a session, and the token that it registered with."""
+
+    name: str
+    token_id: TokenId
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,9 @@ class Jobs(Protocol):
     def lock(self, job: JobId) -> Job | None: ...
     def of_run(self, run: RunId) -> Sequence[Job]:
         """In order of `ordinal`."""
+
+    def lock_asked(self, job: JobId, session: SessionId) -> tuple[Job, Asker | None] | None:
+        """The job, locked, and the runner of that session, if there is one. None: there is no such job."""
 
     def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
         """These jobs, and all of the runs that those of `whole` are of, locked by id: those there are."""

@@ -18,16 +18,17 @@ from sqlalchemy import (
     update,
 )
 
-from rivet.domain.ids import Epoch, JobId, RunId, SessionId
+from rivet.domain.ids import Epoch, JobId, RunId, SessionId, TokenId
 from rivet.domain.job import Group, Job, Origin
 from rivet.domain.states import FINISHED_JOB, JobStatus, OnLost, Reason
 from rivet.domain.transitions import JOB as MOVES
 from rivet.domain.transitions import JOB_AGAIN
 from rivet.engine.ports import Committed, Queued
+from rivet.engine.run_ports import Asker
 from rivet.store.pauses import IS_PAUSED, NOT_PAUSED
 from rivet.store.runs import reason_of
 from rivet.store.seen import Seen
-from rivet.store.tables import JOB, OUTBOX, RUN, AnyRow
+from rivet.store.tables import JOB, OUTBOX, RUN, RUNNER, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
 _NAMED = ", ".join(column.name for column in _COLUMNS)
@@ -37,6 +38,11 @@ _OF_RUN = select(*_COLUMNS).where(JOB.c.run_id == bindparam("run"))
 _IN_ORDER = _OF_RUN.order_by(JOB.c.ordinal)
 _NOW = func.now().label("now")
 _LOCK = _GET.add_columns(_NOW).with_for_update()
+_LOCK_ASKED = (
+    _GET.add_columns(_NOW, RUNNER.c.name.label("asked_by"), RUNNER.c.token_id)
+    .outerjoin_from(JOB, RUNNER, RUNNER.c.session == bindparam("of_session"))
+    .with_for_update(of=JOB)
+)
 _LOCK_OF_RUN = _OF_RUN.add_columns(_NOW).order_by(JOB.c.id).with_for_update()
 _LOCK_ALL = text(
     f"""
@@ -89,19 +95,21 @@ _CLAIM = text(
             isolation = (SELECT runner.isolation FROM runner WHERE runner.session = :session)
         WHERE id = :job AND epoch = :epoch AND status = 'queued' AND NOT {IS_PAUSED}
           AND NOT EXISTS (SELECT FROM pause WHERE pause.kind = 'runner' AND pause.target = :runner)
-        RETURNING id, epoch
+        RETURNING *
     ),
     unqueued AS (
         DELETE FROM outbox USING claimed WHERE outbox.job_id = claimed.id AND outbox.epoch = claimed.epoch
+    ),
+    leased AS (
+        INSERT INTO lease (job_id, epoch, session, renewed_at)
+        SELECT id, epoch, :session, now() FROM claimed
+        ON CONFLICT (job_id) DO UPDATE
+            SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false,
+                begun = '{{}}'
     )
-    INSERT INTO lease (job_id, epoch, session, renewed_at)
-    SELECT id, epoch, :session, now() FROM claimed
-    ON CONFLICT (job_id) DO UPDATE
-        SET epoch = excluded.epoch, session = excluded.session, renewed_at = now(), helped = false,
-            begun = '{{}}'
-    RETURNING job_id
+    SELECT {_NAMED} FROM claimed
     """
-)
+).columns(*_COLUMNS)
 _HELD = (
     JOB.c.id == bindparam("job"),
     JOB.c.epoch == bindparam("in_epoch"),
@@ -196,6 +204,16 @@ class PostgresJobs:
         locked = self._locked(_LOCK, {"job": job})
         return locked[0] if locked else None
 
+    def lock_asked(self, job: JobId, session: SessionId) -> tuple[Job, Asker | None] | None:
+        row = self._connection.execute(_LOCK_ASKED, {"job": job, "of_session": session}).one_or_none()
+        if row is None:
+            self._seen.locked()
+            return None
+        locked = job_of(row)
+        self._seen.locked([locked])
+        self._seen.now = row.now
+        return locked, None if row.asked_by is None else Asker(row.asked_by, TokenId(row.token_id))
+
     def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
         locked = self._locked(_LOCK_ALL, {"jobs": list(jobs), "whole": list(whole)})
         return {job.id: job for job in locked}
@@ -271,11 +289,8 @@ class PostgresJobs:
 
     def claim(self, job: Job, runner: str, session: SessionId) -> bool:
         MOVES.check(job.status, JobStatus.RUNNING)
-        self._seen.changed("jobs")
-        claimed = self._connection.execute(
-            _CLAIM, {"job": job.id, "epoch": job.epoch, "runner": runner, "session": session}
-        )
-        return claimed.one_or_none() is not None
+        told = {"job": job.id, "epoch": job.epoch, "runner": runner, "session": session}
+        return self._wrote(_CLAIM, told) is not None
 
     def advance(
         self, job: JobId, epoch: Epoch, from_seq: int, to_seq: int, *, last_seq: int | None = None

@@ -1,5 +1,6 @@
 """Projects, pipelines and their versions."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,9 @@ from rivet.store.kept_tables import ARTIFACT, CACHE, KEPT_FILES, SNAPSHOT
 from rivet.store.plain_json import storable
 from rivet.store.record_days import forget_records
 from rivet.store.tables import JOB, PAUSE, PIPELINE, PROJECT, RUN, VERSION, AnyRow
+
+KNOWN, KNOWN_CHARS = 64, 64 * 1024
+"""How many versions are remembered, and how long a source may be."""
 
 _PIPELINE = (
     PIPELINE.c.id,
@@ -89,9 +93,32 @@ _DELETE = (
 )
 
 
+class KnownVersions:
+    """Versions never change: those that were read lately are not read again by this process.
+
+    That one is known does not say that its pipeline is still there: whoever asks has its run.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[VersionId, Version] = {}
+        self._guard = threading.Lock()
+
+    def get(self, version: VersionId) -> Version | None:
+        return self._known.get(version)
+
+    def put(self, version: Version) -> None:
+        if len(version.lua) > KNOWN_CHARS:
+            return
+        with self._guard:
+            while len(self._known) >= KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[version.id] = version
+
+
 class PostgresPipelines:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, known: KnownVersions | None = None) -> None:
         self._connection = connection
+        self._known = known or KnownVersions()
 
     def project(self, slug: str) -> Project | None:
         row = self._connection.execute(_PROJECT_BY_SLUG, {"slug": storable(slug)}).one_or_none()
@@ -135,8 +162,14 @@ class PostgresPipelines:
         return _version(row)
 
     def version(self, version: VersionId) -> Version | None:
-        row = self._connection.execute(_VERSION_BY_ID, {"version": version}).one_or_none()
-        return _version(row) if row else None
+        known = self._known.get(version)
+        if known is None:
+            row = self._connection.execute(_VERSION_BY_ID, {"version": version}).one_or_none()
+            if row is None:
+                return None
+            known = _version(row)
+            self._known.put(known)
+        return known
 
     def published(self, pipeline: PipelineId, number: int | None = None) -> Version | None:
         if number is not None and not 0 < number < 2**31:

@@ -25,7 +25,7 @@ from rivet.store.moved_logs import PostgresMovedLogs
 from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
 from rivet.store.pauses import PostgresPauses
-from rivet.store.pipelines import PostgresPipelines
+from rivet.store.pipelines import KnownVersions, PostgresPipelines
 from rivet.store.projects import PostgresProjects
 from rivet.store.record_days import PostgresRecordDays
 from rivet.store.records import PostgresRecords
@@ -57,12 +57,13 @@ class PostgresStore:
     ) -> None:
         self.engine: Engine = engine_for(database_url, pool_size=pool_size)
         self.on_commit = on_commit
+        self._known = KnownVersions()
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
         committed = Committed()
         with told_as_unavailable(), self.engine.begin() as connection:
-            tx = Transaction(connection, committed)
+            tx = Transaction(connection, committed, self._known)
             yield tx
             tx.stages.write()
             tx.records.write()
@@ -80,12 +81,14 @@ class PostgresStore:
 class Transaction:
     """The repositories of one transaction."""
 
-    def __init__(self, connection: Connection, committed: Committed) -> None:
+    def __init__(
+        self, connection: Connection, committed: Committed, known: KnownVersions | None = None
+    ) -> None:
         self._connection = connection
         self._committed = committed
         self._seen = seen = Seen()
         self.projects = PostgresProjects(connection)
-        self.pipelines = PostgresPipelines(connection)
+        self.pipelines = PostgresPipelines(connection, known)
         self.records = PostgresRecords(connection, committed)
         self.runs = PostgresRuns(connection, seen, self.records)
         self.jobs = PostgresJobs(connection, committed, seen)

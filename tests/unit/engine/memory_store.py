@@ -32,7 +32,7 @@ from rivet.domain.states import (
     StageStatus,
 )
 from rivet.engine.ports import NotedWorkspace, Pipeline, Project, Queued, Token, Version
-from rivet.engine.run_ports import Ended, Lease
+from rivet.engine.run_ports import Asker, Ended, Lease
 
 _NUMBERS = itertools.count(1)
 
@@ -230,6 +230,11 @@ class _Jobs(_Of):
 
     lock_of_run = of_run
     lock_with_run = get
+
+    def lock_asked(self, job: JobId, session: Any) -> tuple[Job, Asker | None] | None:
+        asker = next((r for r in self.w.runners.values() if r.session == session), None)
+        found = self.w.jobs.get(job)
+        return found and (found, asker and Asker(asker.name, asker.token_id))
 
     def lock_all(self, jobs: Collection[JobId], whole: Collection[JobId]) -> Mapping[JobId, Job]:
         """There is nobody else."""
