@@ -64,6 +64,23 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A published version's id and source."""
+
+    id: VersionId
+    lua: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A project, and what it has of a slug: the pipeline, and its newest published version."""
+
+    project: Project
+    pipeline: Pipeline | None
+    newest: Published | None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """Who a token speaks for. `kind` is `admin` or `runner`; a runner's token names its queues."""
 
@@ -128,6 +145,9 @@ class Committed:
 
 class Pipelines(Protocol):
     def project(self, slug: str) -> Project | None: ...
+    def find(self, project: str, slug: str) -> Found | None:
+        """The project of that slug, with its pipeline and its newest published version; None without it."""
+
     def get(self, project: ProjectId, slug: str) -> Pipeline | None: ...
     def add(self, project: ProjectId, slug: str, name: str) -> Pipeline:
         """The pipeline of that slug, made if it is not there; safe against another doing the same."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rivet.domain.errors import Conflict, InvalidInput, NotFound
-from rivet.domain.ids import RunId
+from rivet.domain.ids import RunId, VersionId
 from rivet.domain.inputs import check_inputs
 from rivet.domain.pipeline import Checked, Definition, plain_of
 from rivet.domain.record import ControlEvent
@@ -15,7 +15,7 @@ from rivet.engine.admit_runs import admit_runs
 from rivet.engine.advance_run import advance_run
 from rivet.engine.expand_matrix import expand_matrices
 from rivet.engine.plan_pipeline import plan_pipeline, recorded
-from rivet.engine.ports import Evaluator, Ids, Pipeline, Store, Tx, Version
+from rivet.engine.ports import Evaluator, Ids, Pipeline, Published, Store, Tx, Version
 from rivet.engine.save_pipeline import evaluate, invalid, project_of, refuse_other_name
 
 DEFINED_AS = "defined_as"
@@ -77,7 +77,7 @@ def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) 
     checked, definition = resolved(source, checked, definition, inputs, facts, evaluator)
     planned = plan_pipeline(definition, run_id, ids)
     with store.begin() as tx:
-        pipeline, version = _version(request, source, checked, definition, tx)
+        pipeline, version_id = _version(request, source, checked, definition, tx)
         number = tx.pipelines.take_run_number(pipeline.id)
         if request.id is not None and tx.runs.get(run_id) is not None:
             raise _IsStarted(run_id)
@@ -87,7 +87,7 @@ def _start(request: StartRequest, store: Store, evaluator: Evaluator, ids: Ids) 
             project=request.project,
             pipeline_id=pipeline.id,
             pipeline=pipeline.slug,
-            version_id=version.id,
+            version_id=version_id,
             number=number,
             status=RunStatus.QUEUED,
             reason=Reason.CONCURRENCY if definition.concurrency is not None else None,
@@ -168,26 +168,36 @@ def resolved(
 
 def _version(
     request: StartRequest, source: str, checked: Checked, definition: Definition, tx: Tx
-) -> tuple[Pipeline, Version]:
+) -> tuple[Pipeline, VersionId]:
     """The version that runs: the stored one of this text, or a new one, published if asked or if first."""
-    project = project_of(request.project, tx)
-    known = tx.pipelines.get(project.id, request.slug)
+    found = tx.pipelines.find(request.project, request.slug)
+    if found is None:
+        raise NotFound(f'there is no project "{request.project}"')
+    known, newest = found.pipeline, found.newest
     if request.source is None:
         if known is None:
             raise NotFound(f'project "{request.project}" has no pipeline "{request.slug}"')
-        version = tx.pipelines.published(known.id, request.version)
-        if version is None or version.lua != source:
+        if request.version is not None:
+            newest = _published(tx.pipelines.published(known.id, request.version))
+        if newest is None or newest.lua != source:
             raise Conflict(f'pipeline "{request.slug}" got a new version just now; start the run again')
-        return known, version
+        return known, newest.id
     refuse_other_name(known, definition)
-    pipeline = known or tx.pipelines.add(project.id, definition.slug, definition.name)
-    newest = tx.pipelines.published(pipeline.id)
+    pipeline = known or tx.pipelines.add(found.project.id, definition.slug, definition.name)
+    if known is None:
+        # Another may have made it in the same moment, and published.
+        newest = _published(tx.pipelines.published(pipeline.id))
     if newest is not None and newest.lua == source:
-        return pipeline, newest
-    return pipeline, tx.pipelines.add_version(
+        return pipeline, newest.id
+    made = tx.pipelines.add_version(
         pipeline.id,
         source,
         plain_of(checked.table),
         checked.digest,
         publish=request.save or newest is None,
     )
+    return pipeline, made.id
+
+
+def _published(version: Version | None) -> Published | None:
+    return None if version is None else Published(version.id, version.lua)

@@ -1,7 +1,6 @@
 """Jobs: begun, claimed, moved, each by a statement that says what it expects."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
@@ -11,7 +10,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     func,
-    insert,
     or_,
     select,
     text,
@@ -25,6 +23,7 @@ from rivet.domain.transitions import JOB as MOVES
 from rivet.domain.transitions import JOB_AGAIN
 from rivet.engine.ports import Committed, Queued
 from rivet.engine.run_ports import Asker
+from rivet.store.made import Made
 from rivet.store.pauses import IS_PAUSED, NOT_PAUSED
 from rivet.store.runs import reason_of
 from rivet.store.seen import Seen
@@ -32,7 +31,6 @@ from rivet.store.tables import JOB, OUTBOX, RUN, RUNNER, AnyRow
 
 _COLUMNS = [column for column in JOB.c if column.name != "isolation"]
 _NAMED = ", ".join(column.name for column in _COLUMNS)
-_ADD = insert(JOB)
 _GET = select(*_COLUMNS).where(JOB.c.id == bindparam("job"))
 _OF_RUN = select(*_COLUMNS).where(JOB.c.run_id == bindparam("run"))
 _IN_ORDER = _OF_RUN.order_by(JOB.c.ordinal)
@@ -166,35 +164,16 @@ _QUEUED = (
 
 
 class PostgresJobs:
-    def __init__(self, connection: Connection, committed: Committed, seen: Seen) -> None:
+    def __init__(self, connection: Connection, made: Made, committed: Committed, seen: Seen) -> None:
         self._connection = connection
+        self._made = made
         self._committed = committed
         self._seen = seen
 
     def add(self, job: Job) -> None:
         self._seen.added("jobs", job.run_id, job)
         self._seen.made("stages", job.id, [])
-        self._connection.execute(
-            _ADD,
-            {
-                "id": job.id,
-                "run_id": job.run_id,
-                "ordinal": job.ordinal,
-                "queue": job.queue,
-                "status": job.status.value,
-                "reason": job.reason,
-                "epoch": job.epoch,
-                "on_lost": job.on_lost.value,
-                "ingested_seq": job.ingested_seq,
-                "waits_for": list(job.waits_for),
-                "starts_from": job.starts_from,
-                "grouped": None if job.group is None else asdict(job.group),
-                "is_last": job.is_last,
-                "is_cancelled": job.is_cancelled,
-                "origin": None if job.origin is None else job.origin.as_dict(),
-                "ended_at": job.ended_at,
-            },
-        )
+        self._made.add_job(job)
 
     def get(self, job: JobId) -> Job | None:
         row = self._connection.execute(_GET, {"job": job}).one_or_none()
@@ -279,8 +258,12 @@ class PostgresJobs:
 
     def begin(self, job: Job, queue: str, after_s: float = 0.0) -> Epoch | None:
         MOVES.check(job.status, JobStatus.QUEUED)
-        told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
-        begun = self._wrote(_BEGIN, {**told, "after_s": after_s})
+        begun = self._made.begin(job, queue, after_s)
+        if begun is not None:
+            self._seen.wrote("jobs", begun)
+        else:
+            told = {"job": job.id, "epoch": job.epoch, "origin": job.status.value, "queue": queue}
+            begun = self._wrote(_BEGIN, {**told, "after_s": after_s})
         if begun is None:
             return None
         if after_s <= 0:

@@ -4,17 +4,18 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, union, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, union, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from rivet.domain.errors import NotFound
 from rivet.domain.ids import PipelineId, ProjectId, VersionId
 from rivet.domain.pause import Paused
-from rivet.engine.ports import Pipeline, Project, Version
+from rivet.engine.ports import Found, Pipeline, Project, Published, Version
 from rivet.store.blobs import PostgresBlobs
 from rivet.store.kept_tables import ARTIFACT, CACHE, KEPT_FILES, SNAPSHOT
 from rivet.store.plain_json import storable
 from rivet.store.record_days import forget_records
+from rivet.store.seen import Seen
 from rivet.store.tables import JOB, PAUSE, PIPELINE, PROJECT, RUN, VERSION, AnyRow
 
 KNOWN, KNOWN_CHARS = 64, 64 * 1024
@@ -48,7 +49,7 @@ _TAKE_RUN = (
     update(PIPELINE)
     .where(PIPELINE.c.id == bindparam("pipeline"))
     .values(next_run=PIPELINE.c.next_run + 1)
-    .returning(PIPELINE.c.next_run - 1)
+    .returning((PIPELINE.c.next_run - 1).label("number"), func.now().label("now"))
 )
 _TAKE_VERSION = (
     update(PIPELINE)
@@ -66,6 +67,20 @@ _NEWEST = (
     .where(VERSION.c.pipeline_id == bindparam("pipeline"), VERSION.c.number.is_not(None))
     .order_by(VERSION.c.number.desc())
     .limit(1)
+)
+_FIND = text(
+    f"""
+    SELECT project.id AS home_id, project.slug AS home, {", ".join(map(str, _PIPELINE))},
+           newest.id AS newest_id, newest.lua AS newest_lua
+    FROM project
+    LEFT JOIN pipeline ON pipeline.project_id = project.id AND pipeline.slug = :slug
+    LEFT JOIN LATERAL (
+        SELECT version.id, version.lua FROM version
+        WHERE version.pipeline_id = pipeline.id AND version.number IS NOT NULL
+        ORDER BY version.number DESC LIMIT 1
+    ) AS newest ON true
+    WHERE project.slug = :project AND project.deleted_at IS NULL
+    """
 )
 _BOUND = (
     update(PIPELINE)
@@ -116,13 +131,23 @@ class KnownVersions:
 
 
 class PostgresPipelines:
-    def __init__(self, connection: Connection, known: KnownVersions | None = None) -> None:
+    def __init__(self, connection: Connection, seen: Seen, known: KnownVersions) -> None:
         self._connection = connection
-        self._known = known or KnownVersions()
+        self._seen = seen
+        self._known = known
 
     def project(self, slug: str) -> Project | None:
         row = self._connection.execute(_PROJECT_BY_SLUG, {"slug": storable(slug)}).one_or_none()
         return Project(ProjectId(row.id), row.slug) if row else None
+
+    def find(self, project: str, slug: str) -> Found | None:
+        asked = {"project": storable(project), "slug": storable(slug)}
+        row = self._connection.execute(_FIND, asked).one_or_none()
+        if row is None:
+            return None
+        newest = None if row.newest_id is None else Published(VersionId(row.newest_id), row.newest_lua)
+        known = None if row.id is None else _pipeline(row)
+        return Found(Project(ProjectId(row.home_id), row.home), known, newest)
 
     def get(self, project: ProjectId, slug: str) -> Pipeline | None:
         row = self._connection.execute(
@@ -138,10 +163,11 @@ class PostgresPipelines:
         return _pipeline(self._connection.execute(_BY_SLUG, {"project": project, "slug": slug}).one())
 
     def take_run_number(self, pipeline: PipelineId) -> int:
-        number = self._connection.execute(_TAKE_RUN, {"pipeline": pipeline}).scalar_one_or_none()
-        if number is None:
+        row = self._connection.execute(_TAKE_RUN, {"pipeline": pipeline}).one_or_none()
+        if row is None:
             raise NotFound("the pipeline was deleted just now")
-        return int(number)
+        self._seen.now = row.now
+        return int(row.number)
 
     def add_version(
         self, pipeline: PipelineId, lua: str, definition: Mapping[str, Any], digest: str, *, publish: bool

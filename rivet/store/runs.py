@@ -1,21 +1,20 @@
 """Runs and their clocks. The clock's row is narrow and hot; its lock is the run's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, insert, select, text, update
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, func, select, text, update
 
 from rivet.domain.ids import PipelineId, ProjectId, RunId, VersionId
 from rivet.domain.run import Plan, Run
 from rivet.domain.states import FINISHED_RUN, Reason, RunStatus
 from rivet.domain.transitions import RUN as MOVES
+from rivet.store.made import Made
 from rivet.store.records import PostgresRecords
 from rivet.store.seen import Seen
 from rivet.store.tables import JOB, PIPELINE, PROJECT, RUN, RUN_CLOCK, AnyRow
 
-_ADD = insert(RUN)
-_ADD_CLOCK = insert(RUN_CLOCK)
 _ALL = (
     select(
         *RUN.c,
@@ -80,34 +79,14 @@ _OPEN = text(
 
 
 class PostgresRuns:
-    def __init__(self, connection: Connection, seen: Seen, records: PostgresRecords) -> None:
+    def __init__(self, connection: Connection, made: Made, seen: Seen, records: PostgresRecords) -> None:
         self._connection = connection
+        self._made = made
         self._seen = seen
         self._records = records
 
     def add(self, run: Run) -> None:
-        self._connection.execute(
-            _ADD,
-            {
-                "id": run.id,
-                "project_id": run.project_id,
-                "pipeline_id": run.pipeline_id,
-                "version_id": run.version_id,
-                "number": run.number,
-                "status": run.status.value,
-                "reason": run.reason,
-                "inputs": run.inputs,
-                "facts": run.facts,
-                "plan": asdict(run.plan),
-                "actor": run.actor,
-                "trigger": run.trigger,
-                "created_at": run.created_at,
-                "turn": run.turn,
-                "folder": None if run.folder is None else bytes.fromhex(run.folder),
-                "rerun_of": run.rerun_of,
-            },
-        )
-        self._connection.execute(_ADD_CLOCK, {"run_id": run.id})
+        self._made.add_run(run)
         self._seen.made("run", run.id, run)
         self._seen.made("jobs", run.id, [])
         self._seen.made("stages", run.id, [])

@@ -14,7 +14,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     select,
     text,
     update,
@@ -28,6 +27,7 @@ from rivet.domain.transitions import ATTEMPT as ATTEMPT_MOVES
 from rivet.domain.transitions import STAGE as MOVES
 from rivet.domain.transitions import STAGE_AGAIN
 from rivet.engine.run_ports import Ended
+from rivet.store.made import Made
 from rivet.store.plain_json import storable, to_json
 from rivet.store.records import MOST_LINES
 from rivet.store.runs import reason_of
@@ -37,7 +37,6 @@ from rivet.store.tables import ATTEMPT, OUTPUT, STAGE, AnyRow
 MAX_OUTPUT_NAME = 255
 MAX_OUTPUT_BYTES = 64 * 1024
 
-_ADD = insert(STAGE)
 _OF_JOB = select(*STAGE.c).where(STAGE.c.job_id == bindparam("job")).order_by(STAGE.c.ordinal)
 _OF_RUN = select(*STAGE.c).where(STAGE.c.run_id == bindparam("run")).order_by(STAGE.c.ordinal)
 _TO: BindParameter[str] = bindparam("to", type_=Text)
@@ -201,36 +200,17 @@ _SET_OUTPUT = _NEW_OUTPUT.on_conflict_do_update(
 
 
 class PostgresStages:
-    def __init__(self, connection: Connection, seen: Seen) -> None:
+    def __init__(self, connection: Connection, made: Made, seen: Seen) -> None:
         self._connection = connection
+        self._made = made
         self._seen = seen
         self._lines: dict[tuple[StageId, int], int] = {}
 
     def add(self, stages: Iterable[Stage]) -> None:
-        stages = list(stages)
         for stage in stages:
             self._seen.added("stages", stage.run_id, stage)
             self._seen.added("stages", stage.job_id, stage)
-        rows = [
-            {
-                "id": stage.id,
-                "run_id": stage.run_id,
-                "job_id": stage.job_id,
-                "key": stage.key,
-                "name": storable(stage.name),
-                "ordinal": stage.ordinal,
-                "status": stage.status.value,
-                "reason": stage.reason,
-                "env": stage.env,
-                "timeout_s": stage.timeout_s,
-                "spec": stage.spec.as_dict(),
-                "approved_by": stage.approved_by,
-                "from_run": stage.from_run,
-            }
-            for stage in stages
-        ]
-        if rows:
-            self._connection.execute(_ADD, rows)
+            self._made.add_stage(stage)
 
     def of_job(self, job: JobId) -> Sequence[Stage]:
         known: Sequence[Stage] = self._seen.stages_of(job)

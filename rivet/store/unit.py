@@ -21,6 +21,7 @@ from rivet.store.folders import PostgresFolders
 from rivet.store.handed_on import PostgresKeeps, PostgresSnapshots
 from rivet.store.jobs import PostgresJobs
 from rivet.store.leases import PostgresLeases
+from rivet.store.made import Made, after
 from rivet.store.moved_logs import PostgresMovedLogs
 from rivet.store.outbox import PostgresOutbox
 from rivet.store.parts import PostgresParts
@@ -65,8 +66,7 @@ class PostgresStore:
         with told_as_unavailable(), self.engine.begin() as connection:
             tx = Transaction(connection, committed, self._known)
             yield tx
-            tx.stages.write()
-            tx.records.write()
+            tx.write()
         if self.on_commit and not committed.is_empty():
             try:
                 self.on_commit(committed)
@@ -84,15 +84,16 @@ class Transaction:
     def __init__(
         self, connection: Connection, committed: Committed, known: KnownVersions | None = None
     ) -> None:
-        self._connection = connection
         self._committed = committed
         self._seen = seen = Seen()
+        self._made = made = Made(connection, seen)
+        self._connection = connection = after(made, connection)
         self.projects = PostgresProjects(connection)
-        self.pipelines = PostgresPipelines(connection, known)
+        self.pipelines = PostgresPipelines(connection, seen, known or KnownVersions())
         self.records = PostgresRecords(connection, committed)
-        self.runs = PostgresRuns(connection, seen, self.records)
-        self.jobs = PostgresJobs(connection, committed, seen)
-        self.stages = PostgresStages(connection, seen)
+        self.runs = PostgresRuns(connection, made, seen, self.records)
+        self.jobs = PostgresJobs(connection, made, committed, seen)
+        self.stages = PostgresStages(connection, made, seen)
         self.leases = PostgresLeases(connection)
         self.runners = PostgresRunners(connection)
         self.outbox = PostgresOutbox(connection)
@@ -112,6 +113,12 @@ class Transaction:
         self.expiry = PostgresExpiry(connection)
         self.moved_logs = PostgresMovedLogs(connection)
         self.sizes = PostgresSizes(connection)
+
+    def write(self) -> None:
+        """What is kept to be written at the end: before the commit."""
+        self._made.write()
+        self.stages.write()
+        self.records.write()
 
     def now(self) -> datetime:
         if self._seen.now is None:

@@ -31,7 +31,7 @@ from rivet.domain.states import (
     RunStatus,
     StageStatus,
 )
-from rivet.engine.ports import NotedWorkspace, Pipeline, Project, Queued, Token, Version
+from rivet.engine.ports import Found, NotedWorkspace, Pipeline, Project, Published, Queued, Token, Version
 from rivet.engine.run_ports import Asker, Ended, Lease
 
 _NUMBERS = itertools.count(1)
@@ -147,6 +147,14 @@ class _Pipelines(_Of):
 
     def project(self, slug: str) -> Project | None:
         return self._project if slug == self._project.slug else None
+
+    def find(self, project: str, slug: str) -> Found | None:
+        home = self.project(project)
+        if home is None:
+            return None
+        known = self.get(home.id, slug)
+        newest = known and self.published(known.id)
+        return Found(home, known, newest and Published(newest.id, newest.lua))
 
     def get(self, project: ProjectId, slug: str) -> Pipeline | None:
         return next((p for p in self.w.pipelines.values() if p.slug == slug), None)
