@@ -96,7 +96,7 @@ def restore_backup(
             bring_to("head", connection)
             tx = Transaction(connection, Committed())
             ended = end_restored(tx)
-            tx.records.write()
+            tx.write()
             runs = int(connection.execute(text("SELECT count(*) FROM run")).scalar_one())
         return Restored(runs, ended, pieces)
     finally:
