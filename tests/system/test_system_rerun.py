@@ -19,15 +19,18 @@ def rerun(home: RivetHome, run_id: str, *arguments: str):
     return home.finish(json.loads(done.stdout)["id"])
 
 
-def graph(name: str) -> str:
-    """A line of two stages, a matrix of which one copy fails in the first run, a stage with needs, a last one."""
+def graph(name: str, queue: str = "default") -> str:
+    """A line of two stages, a matrix of which one copy fails in the first run, a stage with needs, a last one.
+
+    The matrix is on the queue.
+    """
     member = sh("mkdir kept && cp made kept/$N").replace("args=", "env={ N = matrix.n }, args=")
     return pipeline(name, ", ".join([
         stage("make", sh("echo first > made")),
         stage("more", sh("cat made; echo second >> made") + ' output.set("word", "said") run.summary("# of more")'
               ' log.annotate({ level = "warn", message = "odd", file = "made", line = 1 })'),
         stage("each", f"{member} if matrix.n == 2 then {FIRST} end",
-              "keep = { 'kept/**' }, matrix = { n = { 1, 2, 3 } },"),
+              f"queue = '{queue}', keep = {{ 'kept/**' }}, matrix = {{ n = {{ 1, 2, 3 }} }},"),
         stage("needs", sh("cat kept/*; ls") + ' log.info(output.require("word"))', "needs = { 'each' },"),
         stage("last", sh("cat made; ls kept")),
     ]))  # fmt: skip
@@ -142,6 +145,22 @@ def test_a_rerun_goes_to_the_runner_that_has_the_workspace_and_says_so_when_that
     two.second.until_online()
     back = rerun(two, first["id"], "--from", "b")
     assert two.lines(back["id"], "b") == ["built"]
+
+
+def test_every_rerun_of_a_run_on_two_runners_ends_as_a_run_that_had_not_failed(two):
+    first = two.finish(two.submit("spread", graph("Spread", "gpu")))
+    assert (first["status"], states(first)["each.2"]) == ("failed", "failed"), two.lines(first["id"])
+    assert {one["runner"] for one in first["stages"] if one["key"].startswith("each")} == {"second"}
+    failed = rerun(two, first["id"], "--failed")
+    behind = rerun(two, failed["id"], "--from", "needs")
+    members = rerun(two, failed["id"], "--from", "each")
+    whole = rerun(two, first["id"])
+    for again, ran in ((failed, {"each.2", "needs", "last"}), (behind, {"needs", "last"}),
+                       (members, {"each.1", "each.2", "each.3", "needs", "last"}), (whole, set(states(first)))):  # fmt: skip
+        assert again["status"] == "passed", (again["reason"], two.lines(again["id"]))
+        assert {one["key"] for one in again["stages"] if one["attempts"]} == ran
+        assert two.lines(again["id"], "needs")[-8:] == [*["first", "second"] * 3, "kept", "said"]
+        assert two.lines(again["id"], "last")[-5:] == ["first", "second", "1", "2", "3"]
 
 
 def test_what_was_stored_is_gone_on_from_by_another_runner(two):
