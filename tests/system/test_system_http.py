@@ -50,7 +50,9 @@ def test_a_stage_asks_a_server_and_tells_what_it_found(system, web):
     assert any('127.0.0.2:1 is not granted to this pipeline: add "127.0.0.2:1" to its' in line for line in lines)
     remark = {"level": "error", "message": "broken", "file": "src/a.py", "line": 7}
     assert run["annotations"] == [{"stage": "ask", "attempt": 1, "from_run": None, **remark}]
-    assert run["summary"] == [{"stage": "ask", "attempt": 1, "markdown": "**all** well"}]
+    assert run["summary"] == [
+        {"stage": "ask", "attempt": 1, "from_run": None, "markdown": "**all** well"}
+    ]
     shown = system.cli("runs", "show", run["id"]).stdout
     assert "src/a.py:7: error: broken" in shown
     assert "Summary of ask\n**all** well" in shown
