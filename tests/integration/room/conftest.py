@@ -14,8 +14,10 @@ from rivet.runner.reach import ProxyRules
 from rivet.runner.room import Ended, Room, RoomSpec, prepare_workspace
 from rivet.runner.tools import ToolRoots
 
-STAGE_UID = 299_000 if os.geteuid() == 0 else None
-OTHER_UID = 299_001 if os.geteuid() == 0 else None
+# Without namespaces all processes of a user count: tests that run side by side are of different ones.
+_FIRST_UID = 299_000 + 2 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+STAGE_UID = _FIRST_UID if os.geteuid() == 0 else None
+OTHER_UID = _FIRST_UID + 1 if os.geteuid() == 0 else None
 
 
 @dataclass
