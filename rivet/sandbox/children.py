@@ -15,19 +15,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rivet.sandbox import frames
+from rivet.sandbox.starts import Starts
 
 NOBODY = 65534
 START_S = 30.0
 FORK_S = 15.0
 END_S = 5.0
-STARTS_A_MINUTE = 10
 _CHILD_OUT_OF_MEMORY = 71
 _FOLDER = Path(__file__).resolve().parent
 
@@ -169,7 +168,7 @@ class Zygote:
         self._uid = (NOBODY if uid is None else uid) if os.geteuid() == 0 else None
         self._lock = threading.RLock()
         self._live: _Live | None = None
-        self._starts: deque[float] = deque(maxlen=STARTS_A_MINUTE)
+        self._starts = Starts("the zygote of Lua children")
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -224,13 +223,8 @@ class Zygote:
         if live is not None and live.owner == os.getpid() and live.process.poll() is None:
             return live
         self._drop()
-        now = time.monotonic()
-        if len(self._starts) == STARTS_A_MINUTE and now - self._starts[0] < 60:
-            raise NoChild(
-                f"the zygote of Lua children died {STARTS_A_MINUTE} times within a minute; "
-                "look for what kills it (memory? a security module?) and try again"
-            )
-        self._starts.append(now)
+        if why := self._starts.another():
+            raise NoChild(why)
         self._live = _Live(self._uid)
         return self._live
 

@@ -6,17 +6,15 @@ import os
 import socket
 import subprocess
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from rivet.sandbox.isolation.builder import ASK, READY
 from rivet.sandbox.isolation.enclosure import END_WAIT_S, CannotEnclose, Complaints, interpreter
+from rivet.sandbox.starts import Starts
 
 START_S = 30.0
-STARTS_A_MINUTE = 10
 _PACKAGES = Path(__file__).resolve().parents[3]
 _PROGRAM = """
 import sys
@@ -39,7 +37,7 @@ class Builder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: _Live | None = None
-        self._starts: deque[float] = deque(maxlen=STARTS_A_MINUTE)
+        self._starts = Starts("the builder of rooms")
 
     def ask(
         self,
@@ -84,13 +82,8 @@ class Builder:
         if live is not None and live.owner == os.getpid():
             return live
         self._drop()
-        now = time.monotonic()
-        if len(self._starts) == STARTS_A_MINUTE and now - self._starts[0] < 60:
-            raise CannotBuild(
-                f"the builder of rooms died {STARTS_A_MINUTE} times within a minute; "
-                "look for what kills it (memory? a security module?) and try again"
-            )
-        self._starts.append(now)
+        if why := self._starts.another():
+            raise CannotBuild(why)
         self._live = _Live(common)
         return self._live
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rivet.sandbox import children
+from rivet.sandbox import starts
 from rivet.sandbox.lua import LuaLimits, NoChild, Script, Zygote, open_script
 
 SPIN = "return { { script = function() while true do end end } }"
@@ -100,7 +100,7 @@ def test_a_zygote_that_died_is_followed_by_another():
 
 
 def test_a_zygote_that_dies_too_often_is_given_up(monkeypatch):
-    monkeypatch.setattr(children, "STARTS_A_MINUTE", 2)
+    monkeypatch.setattr(starts, "STARTS_A_MINUTE", 2)
     with Zygote() as zygote:
         for _ in range(2):
             with opened(zygote) as script:
