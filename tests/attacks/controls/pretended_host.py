@@ -7,6 +7,7 @@ It runs in namespaces of its own: the baits on loopback, /tmp and all processes 
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ HOST = Path("/tmp/host")
 OVERTIME_S = 2.0
 """Less than a runner has: what has no limit shows that as well in two seconds."""
 _LATE_S = 0.3
+MOST_MIB = 256
+"""More than that no process of a case needs. What has no bound takes it soon, on a fast machine as on a slow one."""
 
 
 def main() -> int:
@@ -47,6 +50,7 @@ def main() -> int:
         }  # fmt: skip
         told = _play(control, case.filled(values), workspace, canaries, seconds)
         verdict = judge_told(case, told, canaries, seconds, OVERTIME_S)
+        verdict.findings += _without_bound()
         time.sleep(0.1)
         verdict.findings += [f"reached {name}" for name in dict.fromkeys(bait.reached)]
     verdict.findings += judge_host()
@@ -57,6 +61,12 @@ def main() -> int:
         verdict.findings = [found for found in verdict.findings if not found.startswith("ended error")]
     print(json.dumps({"outcome": verdict.outcome, "findings": verdict.findings, "message": told.message}))
     return 0
+
+
+def _without_bound() -> list[str]:
+    """Whether the greediest process of the case took more memory than there is need for."""
+    most_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+    return [f"took {most_mib} MiB of memory"] if most_mib > MOST_MIB else []
 
 
 def _play(control: str, lua: str, workspace: Path, canaries: Canaries, seconds: float) -> Told:
