@@ -52,9 +52,9 @@ def bring_up(
         notes.append(f"Stages may clone from {allow}, the folder this was started in.")
     warden = post_warden(home)
     server = ForkServer(home.path, home.logs / "fork-server.log", fork_server_environment())
-    server.start()
     supervisor: Supervisor | None = None
     try:
+        server.start()
         addresses = _addresses(settings, home, api_port, flower)
         supervisor = Supervisor(
             home, tell=tell, url=addresses.url, flower_url=addresses.flower_url, server=server

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from rivet.local.home import Home
 from rivet.local.logs import rotate
-from rivet.local.part import die_with_parent
-from rivet.local.processes import Identity, identity_of
+from rivet.local.processes import Identity, die_with_parent, identity_of
 from rivet.local.state import State, read_state
 from rivet.local.supervisor import PartFailed
 from rivet.local.told import UNREACHABLE, Failed, tell

@@ -11,7 +11,6 @@ Over SOCKET, a pair of SOCK_SEQPACKET, each message that comes hands over one en
 """
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -24,6 +23,8 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rivet.local.processes import die_with_parent
+
 LOADED = (
     "rivet.app", "rivet.api.worker", "rivet.api.server_log", "gunicorn.app.wsgiapp",
     "rivet.wiring.control", "rivet.wiring.runner", "rivet.runner.perform", "rivet.runner.run_stage",
@@ -35,7 +36,6 @@ LOADED = (
 )  # fmt: skip
 """Loading them makes no thread, reads no setting of ours and opens nothing; a test holds them to it."""
 
-_PR_SET_PDEATHSIG = 1
 _REQUEST_BYTES = 1 << 20
 
 
@@ -65,7 +65,7 @@ class ForkRequest:
 
 def main() -> None:
     """Serve until the supervisor is gone; in each child, this returns when the part has ended."""
-    _die_with_parent(signal.SIGKILL, os.getppid())
+    die_with_parent(signal.SIGKILL, os.getppid())
     requests = socket.socket(fileno=int(sys.argv[1]))
     for module in LOADED:
         importlib.import_module(module)
@@ -97,7 +97,7 @@ def _serve(requests: socket.socket) -> socket.socket | None:
                 requests.close()
                 os.close(woken)
                 os.close(wake)
-                _die_with_parent(signal.SIGKILL, ours)
+                die_with_parent(signal.SIGKILL, ours)
                 return stream
             stream.close()
             requests.send(json.dumps({"forked": pid}).encode())
@@ -121,7 +121,7 @@ def _become(stream: socket.socket) -> None:
     stream.close()
     request = ForkRequest.read(raw)
     os.setsid()
-    _die_with_parent(signal.Signals(request.death_signal), os.getppid())
+    die_with_parent(signal.Signals(request.death_signal), os.getppid())
     log = os.open(request.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.fchmod(log, 0o600)
     for number in (1, 2):
@@ -137,12 +137,6 @@ def _become(stream: socket.socket) -> None:
     setproctitle(request.title)
     sys.argv = [request.module, *request.arguments]
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
-
-
-def _die_with_parent(number: signal.Signals, parent: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

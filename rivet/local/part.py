@@ -12,9 +12,8 @@ from typing import Protocol
 
 from rivet.local.fork_server import ForkRequest
 from rivet.local.forked import ForkServer
-from rivet.local.processes import Identity, end_all, identity_of, in_session
+from rivet.local.processes import Identity, die_with_parent, end_all, identity_of, in_session
 
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -136,13 +135,6 @@ class Running:
     def sweep(self) -> None:
         """End what an ended part left running in its session."""
         end_all(in_session(self.identity.pid), signal.SIGKILL, 0.0)
-
-
-def die_with_parent(number: signal.Signals, parent: int) -> None:
-    """Let the kernel send `number` to this process when `parent` ends. To be called in the child."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def leave_root() -> None:

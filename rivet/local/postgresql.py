@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rivet.local.home import Home, HomeUnusable, kept_secret, write_private
-from rivet.local.part import Part, die_with_parent, leave_root
-from rivet.local.processes import end_all, working_in
+from rivet.local.part import Part, leave_root
+from rivet.local.processes import die_with_parent, end_all, working_in
 
 INIT_TIMEOUT_S = 120.0
 OTHERWISE = "or use a PostgreSQL of your own: set RIVET_DATABASE_URL"

@@ -1,11 +1,15 @@
 """Processes by pid and start time: a pid alone may have been given to another meanwhile."""
 
+import ctypes
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,13 @@ def end_all(identities: list[Identity], gently: signal.Signals, patience_s: floa
     for one in late:
         one.wait(5.0)
     return not late
+
+
+def die_with_parent(number: signal.Signals, parent: int) -> None:
+    """Let the kernel send `number` to this process when `parent` ends. To be called in the child."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _all() -> Iterator[_Stat]:
