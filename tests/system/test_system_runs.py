@@ -163,7 +163,7 @@ def test_the_events_tell_the_whole_run_once_and_resume_anywhere(system):
 
 
 def test_a_queued_and_a_running_run_can_be_cancelled(system):
-    lua = one('log.info("begun") process.run{command="sleep", args={"60"}}', "Sleeps")
+    lua = one('log.info("begun") process.run{command="sleep", args={"60.173"}}', "Sleeps")
     first, second, third = (system.submit("sleeps", lua) for _ in range(3))
     system.when(first, lambda run: run["stages"][0]["status"] == "running")
     for run_id in (third, second, first):
@@ -172,7 +172,7 @@ def test_a_queued_and_a_running_run_can_be_cancelled(system):
     for run_id in (first, second, third):
         run = system.finish(run_id, within_s=10)
         assert (run["status"], run["reason"]) == ("cancelled", "cancelled_by")
-    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "60"]]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "60.173"]]
 
 
 def test_one_stage_can_be_cancelled_while_it_runs_and_while_it_waits(system):
